@@ -1,0 +1,1 @@
+"""From prepared files to host batches: numpy arrays, a pure function of (seed, step)."""

@@ -1,0 +1,176 @@
+"""What a benchmark is: the seam between the trainer and everything that differs from benchmark to benchmark.
+
+The trainer knows nothing but this file. A benchmark gives it pure functions to compile (`init`, `train_step`,
+`eval_step`), the shapes to compile them for, host batches, and the numbers that the MLPerf log wants.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+PyTree = Any
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Everything that training changes and a checkpoint keeps.
+
+    Attributes:
+      step: int32 [], number of updates made.
+      params: nested dict of float32 arrays.
+      model_state: nested dict of arrays that are not trained (batch statistics); empty for most models.
+      opt_state: the optimizer's state.
+      rng: uint32 key data of the run; the key of a step is this one folded with `step`.
+    """
+
+    step: jax.Array
+    params: PyTree
+    model_state: PyTree
+    opt_state: PyTree
+    rng: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Quality:
+    """The quality metrics with their targets; all targets must hold in the same evaluation.
+
+    Attributes:
+      targets: metric name -> target, in the unit in which `score` returns it.
+      higher_is_better: direction, the same for all of them.
+    """
+
+    targets: Mapping[str, float]
+    higher_is_better: bool = True
+
+    def reached(self, metrics: Mapping[str, float]) -> bool:
+        """Whether every target holds (a value equal to its target does)."""
+        if self.higher_is_better:
+            return all(metrics[name] >= target for name, target in self.targets.items())
+        return all(metrics[name] <= target for name, target in self.targets.items())
+
+
+@dataclasses.dataclass(frozen=True)
+class Topology:
+    """The devices and processes that a benchmark is built for; they need not be there (describe, plan)."""
+
+    devices: int
+    process_index: int = 0
+    process_count: int = 1
+
+
+class DataFile(NamedTuple):
+    """A file or folder that a benchmark reads."""
+
+    path: Path
+    present: bool
+
+
+class LogEntry(NamedTuple):
+    """One hyperparameter line of the MLPerf log."""
+
+    key: str
+    value: Any
+    metadata: dict[str, Any] | None = None
+
+
+class Benchmark(abc.ABC):
+    """One benchmark, built from its config for a topology; construction reads dataset metadata at most.
+
+    Attributes that subclasses set in `__init__`:
+      name: the MLPerf name of the benchmark.
+      quality: metrics and targets.
+      global_batch_size: samples in one training step over all devices (rows, when rows are packed).
+      train_samples, eval_samples: samples in one epoch, and in one evaluation.
+      steps_per_epoch: training steps in one pass over the data.
+      batch_specs: the global shapes that `train_batches` yields, one pytree of ShapeDtypeStruct for each of them.
+      eval_batch_spec: the one global shape that `eval_batches` yields.
+      accumulation_steps: microbatches whose gradients one training step adds up.
+    """
+
+    name: str
+    quality: Quality
+    global_batch_size: int
+    train_samples: int
+    eval_samples: int
+    steps_per_epoch: int
+    batch_specs: tuple[PyTree, ...]
+    eval_batch_spec: PyTree
+    accumulation_steps: int = 1
+
+    def __init__(self, config: ConfigDict, topology: Topology, data_dir: Path) -> None:
+        self.config = config
+        self.topology = topology
+        self.data_dir = data_dir
+
+    @abc.abstractmethod
+    def init(self, key_data: jax.Array) -> TrainState:
+        """The state before the first step. Pure; `key_data` is the uint32 data of a key of `config.dropout_rng`."""
+
+    @abc.abstractmethod
+    def train_step(self, state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
+        """One update. Pure; the metrics are scalars, `loss` among them, equal on all devices."""
+
+    @abc.abstractmethod
+    def eval_step(self, state: TrainState, batch: PyTree) -> PyTree:
+        """What `score` needs of one evaluation batch. Pure; the trainer replicates the result on every process."""
+
+    @abc.abstractmethod
+    def train_batches(self, seed: int, step: int) -> Iterator[PyTree]:
+        """This process's rows of the global batches of `step`, `step + 1`, ...; a pure function of (seed, step)."""
+
+    @abc.abstractmethod
+    def eval_batches(self) -> Iterator[PyTree]:
+        """This process's rows of the evaluation batches; as many on every process."""
+
+    @abc.abstractmethod
+    def score(self, outputs: list[PyTree]) -> dict[str, float]:
+        """The quality metrics from the outputs of all evaluation batches, padding left out."""
+
+    @abc.abstractmethod
+    def logged_quality(self, metrics: Mapping[str, float]) -> Any:
+        """The value of the `eval_accuracy` line (a fraction, or what the benchmark's rules ask for)."""
+
+    @abc.abstractmethod
+    def hyperparameters(self) -> list[LogEntry]:
+        """The benchmark's own lines of the MLPerf log, in their order."""
+
+    @abc.abstractmethod
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of the update that follows `step` updates, as the schedules of the references count."""
+
+    @abc.abstractmethod
+    def forward_flops(self, spec: PyTree) -> int:
+        """Model FLOPs (2 per multiply-add, matrix products and convolutions) of the forward pass of one batch."""
+
+    @abc.abstractmethod
+    def data_files(self) -> list[DataFile]:
+        """The prepared files that training and evaluation read, and which of them are there."""
+
+    def eval_every_steps(self) -> int:
+        """Steps between two evaluations: an epoch, unless the benchmark's rules say otherwise."""
+        return self.steps_per_epoch
+
+    def next_eval_step(self, step: int) -> int:
+        """The first evaluation point after `step`."""
+        every = self.eval_every_steps()
+        return (step // every + 1) * every
+
+    def max_steps(self) -> int:
+        """Steps after which training gives up: `config.max_epochs`, rounded up to an evaluation point."""
+        return self.next_eval_step(max(0, int(self.config.max_epochs * self.steps_per_epoch) - 1))
+
+    def epoch_num(self, step: int) -> int | float:
+        """The epoch number that the log gives for `step` updates: whole where it can be."""
+        epochs = round(step / self.steps_per_epoch, 3)
+        return int(epochs) if epochs == int(epochs) else epochs
+
+    def prepare_command(self) -> str:
+        """The command that makes the missing data files."""
+        config_file = f"configs/{self.config.benchmark}.py" + (f":{self.config.variant}" if self.config.variant else "")
+        return f"python -m jax_mlperf data prepare --config={config_file} --data_dir={self.data_dir}"

@@ -1,0 +1,108 @@
+"""The verbs of `python -m jax_mlperf`: everything around a training run."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jax_mlperf.config import load_config, split_overrides
+from jax_mlperf.errors import UserError
+from jax_mlperf.launch import USER_ERROR, OneLineParser, add_config_flags, default_workdir
+
+Verb = Callable[[argparse.Namespace, list[str]], None]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Executes one verb; returns the exit status: 0, or 2 after one line that says what was wrong."""
+    try:
+        overrides, rest = split_overrides(argv)
+        flags = _parser().parse_args(rest)
+        flags.verb(flags, overrides)
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(prog="python -m jax_mlperf", description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    def add(name: str, verb: Verb, text: str) -> argparse.ArgumentParser:
+        child = verbs.add_parser(name, help=text, description=text)
+        child.set_defaults(verb=verb)
+        return child
+
+    describe = add("describe", _describe, "what a config will do before it does it")
+    add_config_flags(describe)
+    describe.add_argument("--devices", type=int, default=1, help="number of devices to plan for")
+    describe.add_argument("--steps", type=_numbers, default=[1], metavar="N,N,...", help="updates whose learning rate to show")
+    describe.add_argument("--json", action="store_true")
+
+    plan = add("plan", _plan, "compile for machines that are not there: memory, collectives, predicted time")
+    add_config_flags(plan)
+    plan.add_argument("--target", default="h200", help="accelerator to compile for")
+    plan.add_argument("--topology", default="1", metavar="N|HOSTSxN", help="devices, or hosts times devices of each")
+    plan.add_argument("--json", action="store_true")
+
+    data = add("data", _data, "download, verify or prepare the data of a config")
+    data.add_argument("action", choices=("download", "verify", "prepare"))
+    add_config_flags(data)
+    data.add_argument("--mirror", help="address that serves the archives under their own names")
+    data.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that prepare")
+
+    translate = add("translate", _translate, "translate text with a trained checkpoint")
+    add_config_flags(translate)
+    translate.add_argument("--workdir", type=Path, help="the work folder that was trained in")
+    translate.add_argument("--run", type=int, default=0, help="which of its runs")
+    translate.add_argument("--input", default="-", metavar="FILE", help="one sentence a line (default: standard input)")
+    return parser
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise UserError(f"--steps takes positive whole numbers with commas between them, not {text!r}")
+    return numbers
+
+
+def _describe(flags: argparse.Namespace, overrides: list[str]) -> None:
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    from jax_mlperf.describe import as_text, describe
+    facts = describe(load_config(flags.config, overrides), flags.data_dir, devices=flags.devices, steps=flags.steps)
+    print(json.dumps(facts, indent=1) if flags.json else as_text(facts))
+
+
+def _plan(flags: argparse.Namespace, overrides: list[str]) -> None:
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    from jax_mlperf.plan.verb import plan_config
+    print(plan_config(load_config(flags.config, overrides), flags.data_dir, flags.target, flags.topology, flags.json))
+
+
+def _data(flags: argparse.Namespace, overrides: list[str]) -> None:
+    from jax_mlperf import benchmarks
+    benchmarks.data_command(flags.action, load_config(flags.config, overrides), flags.data_dir,
+                            mirror=flags.mirror, workers=flags.workers)
+
+
+def _translate(flags: argparse.Namespace, overrides: list[str]) -> None:
+    from jax_mlperf.translate import translate_lines
+    config = load_config(flags.config, overrides)
+    workdir = flags.workdir or default_workdir(config)
+    try:
+        with (sys.stdin if flags.input == "-" else open(flags.input, encoding="utf-8", newline="\n")) as file:
+            lines = file.read().removesuffix("\n").split("\n")
+    except OSError as error:
+        raise UserError(f"--input={flags.input} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"--input={flags.input} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+    for line in translate_lines(config, flags.data_dir, workdir, flags.run, lines):
+        print(line)

@@ -1,0 +1,109 @@
+"""Addresses, sizes and checksums of what can be downloaded: the one table of them.
+
+Sizes and sha256 of the statmt.org archives are those of TensorFlow Datasets (`tensorflow/datasets:tensorflow_datasets/url_checksums/
+wmt17_translate.txt`); the md5 values are the reference's own (`verify_dataset.sh`) or taken from the published files.
+"""
+
+from dataclasses import dataclass
+
+STATMT = "https://data.statmt.org"
+REFERENCE = (
+    "https://raw.githubusercontent.com/mlcommons/training/aa344c7fb900e82ed19fb94aebfed50c63ab2204/"
+    "retired_benchmarks/transformer/tensorflow/transformer"
+)
+MULTI30K = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file after unpacking; size (bytes) and md5 where they are known, lines (0: not known)."""
+
+    name: str
+    size: int = 0
+    md5: str = ""
+    lines: int = 0
+
+
+@dataclass(frozen=True)
+class Source:
+    """One address.
+
+    Attributes:
+      url: its last part is the archive's name, under which a mirror serves it.
+      size: bytes; 0 when not known.
+      md5, sha256: "" when not known.
+      files: what to take out of it, by base name; the file itself when it is no archive.
+    """
+
+    url: str
+    files: tuple[File, ...]
+    size: int = 0
+    md5: str = ""
+    sha256: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.url.rsplit("/", 1)[-1]
+
+
+def _parallel(stem: str, lines: int = 0) -> tuple[File, ...]:
+    return tuple(File(f"{stem}.{language}", lines=lines) for language in ("en", "de"))
+
+
+def _multi30k(split: str, lines: int, english_md5: str, german_md5: str) -> tuple[Source, ...]:
+    return tuple(
+        Source(f"{MULTI30K}/{split}.{language}.gz", (File(f"{split}.{language}", lines=lines),), md5=md5)
+        for language, md5 in (("en", english_md5), ("de", german_md5))
+    )
+
+
+TRANSFORMER: dict[str, tuple[Source, ...]] = {
+    # The reference asks www.statmt.org and data.statmt.org by http; both serve https.
+    "wmt": (
+        Source(
+            f"{STATMT}/wmt17/translation-task/training-parallel-nc-v12.tgz",
+            _parallel("news-commentary-v12.de-en", 270_769),
+            size=168_591_139,
+            sha256="2b45f30ef1d550d302fd17dd3a5cbe19134ccc4c2cf50c2dae534aee600101a2",
+        ),
+        Source(
+            "https://www.statmt.org/wmt13/training-parallel-commoncrawl.tgz",
+            _parallel("commoncrawl.de-en", 2_399_123),
+            size=918_311_367,
+            sha256="c7a74e2ea01ac6c920123108627e35278d4ccb5701e15428ffa34de86fa3a9e5",
+        ),
+        Source(
+            "https://www.statmt.org/wmt13/training-parallel-europarl-v7.tgz",
+            _parallel("europarl-v7.de-en", 1_920_209),
+            size=657_632_379,
+            sha256="0224c7c710c8a063dfd893b0cc0830202d61f4c75c17eb8e31836103d27d96e7",
+        ),
+        # No checksum of this one is published. It is read for the (optional) dev loss only.
+        Source(f"{STATMT}/wmt17/translation-task/dev.tgz", _parallel("newstest2013", 3_000)),
+        Source(
+            "https://storage.googleapis.com/tf-perf-public/official_transformer/test_data/newstest2014.tgz",
+            (
+                File("newstest2014.en", 359_898, "dabf51a9c02b2235632f3cee75c72d49", 3_003),
+                File("newstest2014.de", 399_406, "f6c3818b477e4a25cad68b61cc883c17", 3_003),
+            ),
+        ),
+        Source(
+            f"{REFERENCE}/vocab/vocab.translate_ende_wmt32k.32768.subwords",
+            (
+                File(
+                    "vocab.translate_ende_wmt32k.32768.subwords", 324_027, "0067c33184fa284ef6dc422dffcf8088", 33_708
+                ),
+            ),
+            size=324_027,
+            md5="0067c33184fa284ef6dc422dffcf8088",
+        ),
+    ),
+    "multi30k": (
+        *_multi30k("train", 29_000, "0065d13af80720a55ca8153d126e6627", "81ff90b99829c0cd4b1b587d394afd39"),
+        *_multi30k("val", 1_014, "2b69aa9253948ac9f67e94917272dd40", "6e0e229eb049e3fc99a1ef02fb2d5f91"),
+        *_multi30k("test_2016_flickr", 1_000, "ff2c0fcb4893a13bd73414306bc250ae", "efd67d314d98489b716b145475101932"),
+        *_multi30k("test_2017_flickr", 1_000, "005396bac545d880abe6f00bbb7dbbb4", "6a8d5c87f6ae19e3d35681aa6fd16571"),
+        *_multi30k("test_2017_mscoco", 461, "a7b684e0edbef1d4a23660c8e8e743fd", "e8cd6ec2bc8a11fc846fa48a46e3d0bb"),
+        *_multi30k("test_2018_flickr", 1_071, "a152878809942757a55ce087073486b8", "87e00327083dd69feaa029a8f7c1a047"),
+    ),
+}

@@ -1,0 +1,110 @@
+"""Compiles one function for a target and collects what the compiled program says."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from jax_mlperf.plan import hlo
+from jax_mlperf.plan.communication import Collective, collectives
+from jax_mlperf.plan.products import Product, products
+from jax_mlperf.plan.roofline import Kernel, Roofline, dearest, kernels, roofline
+from jax_mlperf.plan.targets import Target
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes on each device; `aliased` are outputs that reuse the memory of donated arguments."""
+
+    arguments: int
+    outputs: int
+    aliased: int
+    temporaries: int
+    code: int
+
+    @property
+    def total(self) -> int:
+        """Bytes needed at once."""
+        return self.arguments + self.outputs - self.aliased + self.temporaries + self.code
+
+
+@dataclasses.dataclass(frozen=True)
+class StepPlan:
+    """What one compiled program needs and does on one device of the target.
+
+    Attributes:
+      target: the machine.
+      mesh: axis names and sizes.
+      compile_seconds: time that compiling took here.
+      memory: bytes; `fits` compares their total with the memory that JAX uses by default.
+      collectives, products: in program order.
+      roofline: lower bound of the time.
+      dearest: the kernels with the largest bounds.
+    """
+
+    target: Target
+    mesh: dict[str, int]
+    compile_seconds: float
+    memory: Memory
+    collectives: list[tuple[Collective, tuple[str, ...]]]
+    products: list[Product]
+    roofline: Roofline
+    dearest: list[Kernel]
+
+    @property
+    def fits(self) -> bool:
+        """Whether the step fits the device beside nothing else."""
+        return self.memory.total <= self.target.memory_bytes * self.target.usable_fraction
+
+
+def plan_step(
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    mesh: jax.sharding.Mesh,
+    target: Target,
+    *,
+    donate_argnums: tuple[int, ...] = (),
+    top_kernels: int = 12,
+) -> StepPlan:
+    """Compiles `fn` for the devices of `mesh`.
+
+    Args:
+      fn: a function, or one that jax.jit already wrapped (then it keeps its own shardings and donations).
+      args: pytrees of jax.ShapeDtypeStruct; every leaf carries a sharding over `mesh`.
+      mesh: mesh of `topology_devices` (or of any devices that can compile).
+      target: rates for the roofline.
+      donate_argnums: as jax.jit's, for a plain function only.
+      top_kernels: kernels to keep in `dearest`.
+    """
+    jitted = fn if hasattr(fn, "lower") else jax.jit(fn, donate_argnums=donate_argnums)
+    start = time.perf_counter()
+    compiled = jitted.lower(*args).compile()
+    seconds = time.perf_counter() - start
+    module = hlo.parse(compiled.as_text())
+    comms = collectives(module)
+    found = kernels(module, target)
+    return StepPlan(
+        target=target,
+        mesh={str(name): size for name, size in mesh.shape.items()},
+        compile_seconds=seconds,
+        memory=_memory(compiled),
+        collectives=[(comm, comm.axes(mesh)) for comm in comms],
+        products=products(module),
+        roofline=roofline(found, comms, module, target),
+        dearest=dearest(found, top_kernels),
+    )
+
+
+def _memory(compiled: jax.stages.Compiled) -> Memory:
+    stats = compiled.memory_analysis()
+    if stats is None:
+        raise RuntimeError("this backend does not report the memory of compiled programs")
+    return Memory(
+        stats.argument_size_in_bytes,
+        stats.output_size_in_bytes,
+        stats.alias_size_in_bytes,
+        stats.temp_size_in_bytes,
+        stats.generated_code_size_in_bytes,
+    )

@@ -1,0 +1,189 @@
+"""Everything that a run executes on the devices, compiled from shapes alone before the clock starts."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import numpy as np
+from jax import monitoring
+from jax.sharding import Mesh
+
+from jax_mlperf.benchmark import Benchmark, PyTree, TrainState
+from jax_mlperf.errors import UserError
+from jax_mlperf.parallel.mesh import batch_shardings, check_batch_divides, replicated, state_shardings
+
+Compiled = Callable[..., Any]
+
+
+class CompileCounter:
+    """Counts the programs that XLA compiles in this process (those read from the persistent cache too)."""
+
+    _EVENT = "/jax/core/compile/backend_compile_duration"
+    _count = 0
+    _names: list[str] = []
+    _listening = False
+
+    def __init__(self) -> None:
+        if not CompileCounter._listening:
+            monitoring.register_event_duration_secs_listener(self._listen)
+            CompileCounter._listening = True
+        self._start = CompileCounter._count
+
+    @classmethod
+    def _listen(cls, event: str, duration: float, **metadata: Any) -> None:
+        if event == cls._EVENT:
+            cls._count += 1
+            cls._names.append(str(metadata.get("fun_name", "?")))
+
+    def restart(self) -> None:
+        """Counts from here."""
+        self._start = CompileCounter._count
+
+    @property
+    def count(self) -> int:
+        """Programs compiled since the start."""
+        return CompileCounter._count - self._start
+
+    @property
+    def names(self) -> list[str]:
+        """The functions that were compiled since the start: the culprits, when there should be none."""
+        return CompileCounter._names[self._start:]
+
+
+def signature(batch: PyTree) -> tuple[tuple[int, ...], ...]:
+    """The shapes of a batch's leaves: which compiled program takes it."""
+    return tuple(tuple(leaf.shape) for leaf in jax.tree.leaves(batch))
+
+
+def dispatch_size(benchmark: Benchmark, step: int) -> int:
+    """Training steps that the dispatch starting at `step` makes: never across an evaluation point."""
+    return min(benchmark.config.steps_per_dispatch, benchmark.next_eval_step(step) - step)
+
+
+@dataclasses.dataclass(frozen=True)
+class Programs:
+    """The compiled programs of a benchmark on a mesh.
+
+    Attributes:
+      mesh: the device mesh.
+      init: key data -> TrainState.
+      state_target: shapes, dtypes and shardings of the state: what a checkpoint is restored into.
+      init: key data -> TrainState.
+      train: signature of the (stacked) batch -> program (state, batch) -> (state, metrics); the state is donated.
+      evaluate: (state, batch) -> outputs, replicated.
+      train_batches, eval_batch: the abstract batches that the programs take.
+    """
+
+    mesh: Mesh
+    state_target: TrainState
+    init: Compiled
+    train: dict[tuple[tuple[int, ...], ...], Compiled]
+    evaluate: Compiled
+    train_batches: list[PyTree]
+    eval_batch: PyTree
+
+    def warm_up(self, key_data: jax.Array) -> None:
+        """Executes every program once on zeros, so that no library is loaded or tuned while the clock runs."""
+        state = self.init(key_data)
+        for batch in self.train_batches:
+            state, _ = self.train[signature(batch)](state, jax.tree.map(_zeros, batch))
+        jax.block_until_ready(self.evaluate(state, jax.tree.map(_zeros, self.eval_batch)))
+
+
+def key_data_shape(impl: str) -> jax.ShapeDtypeStruct:
+    """Shape of the raw data of one random key."""
+    return jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0, impl=impl)))
+
+
+def check_shapes(benchmark: Benchmark, mesh: Mesh) -> None:
+    """Refuses batches that cannot be run on the mesh, before anything is compiled or written.
+
+    Raises:
+      UserError: a batch does not divide over the devices and microbatches, or several steps a dispatch are wanted of
+        batches of several shapes.
+    """
+    if len(benchmark.batch_specs) > 1 and benchmark.config.steps_per_dispatch > 1:
+        raise UserError(f"steps_per_dispatch {benchmark.config.steps_per_dispatch} needs batches of one shape; "
+                        f"this config has {len(benchmark.batch_specs)} shapes: set --config.steps_per_dispatch=1")
+    for spec in benchmark.batch_specs:
+        for leaf in jax.tree.leaves(spec):
+            if leaf.ndim:
+                check_batch_divides(leaf.shape[0], mesh.size, "a global batch of")
+    for leaf in jax.tree.leaves(benchmark.eval_batch_spec):
+        if leaf.ndim:
+            check_batch_divides(leaf.shape[0], mesh.size, "an evaluation batch of")
+
+
+def train_functions(benchmark: Benchmark, mesh: Mesh) -> dict[tuple, tuple[Any, tuple]]:
+    """The training programs before compilation: signature -> (jitted function, abstract arguments)."""
+    state_shape = _state_shape(benchmark)
+    shardings = state_shardings(mesh, state_shape)
+    state = _with_shardings(state_shape, shardings)
+    functions = {}
+    for spec in benchmark.batch_specs:
+        for size in _dispatch_sizes(benchmark):
+            leading = int(size > 1)
+            stacked = jax.tree.map(
+                lambda leaf, size=size: jax.ShapeDtypeStruct((size, *leaf.shape) if size > 1 else leaf.shape, leaf.dtype),
+                spec)
+            batch = _with_shardings(stacked, batch_shardings(mesh, spec, leading))
+            step = benchmark.train_step if size == 1 else _several(benchmark.train_step)
+            function = jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated(mesh)))
+            functions[signature(stacked)] = (function, (state, batch))
+    return functions
+
+
+def eval_function(benchmark: Benchmark, mesh: Mesh) -> tuple[Any, tuple]:
+    """The evaluation program before compilation: (jitted function, abstract arguments)."""
+    state_shape = _state_shape(benchmark)
+    state = _with_shardings(state_shape, state_shardings(mesh, state_shape))
+    spec = benchmark.eval_batch_spec
+    batch = _with_shardings(spec, batch_shardings(mesh, spec))
+    return jax.jit(benchmark.eval_step, out_shardings=replicated(mesh)), (state, batch)
+
+
+def compile_programs(benchmark: Benchmark, mesh: Mesh) -> Programs:
+    """Compiles initialisation, training and evaluation."""
+    train_jobs = train_functions(benchmark, mesh)
+    train = {key: function.lower(*arguments).compile() for key, (function, arguments) in train_jobs.items()}
+    function, (state, eval_batch) = eval_function(benchmark, mesh)
+    evaluate = function.lower(state, eval_batch).compile()
+    key = _with_shardings(key_data_shape(benchmark.config.dropout_rng), replicated(mesh))
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+    init = jax.jit(benchmark.init, out_shardings=shardings).lower(key).compile()
+    return Programs(mesh, state, init, train, evaluate,
+                    [batch for _, (_, batch) in train_jobs.values()], eval_batch)
+
+
+def _zeros(leaf: jax.ShapeDtypeStruct) -> jax.Array:
+    return jax.make_array_from_callback(
+        leaf.shape, leaf.sharding, lambda index: np.zeros(leaf.sharding.shard_shape(leaf.shape), leaf.dtype))
+
+
+def _state_shape(benchmark: Benchmark) -> TrainState:
+    return jax.eval_shape(benchmark.init, key_data_shape(benchmark.config.dropout_rng))
+
+
+def _several(train_step: Callable) -> Callable:
+    def train_steps(state: TrainState, batches: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
+        return jax.lax.scan(train_step, state, batches)
+
+    return train_steps
+
+
+def _dispatch_sizes(benchmark: Benchmark) -> Iterable[int]:
+    sizes, step = set(), 0
+    while step < benchmark.max_steps():
+        following = benchmark.next_eval_step(step)
+        size = min(benchmark.config.steps_per_dispatch, following - step)
+        sizes |= {size, (following - step) % size or size}
+        step = following
+    return sorted(sizes)
+
+
+def _with_shardings(shapes: PyTree, shardings: PyTree) -> PyTree:
+    if isinstance(shardings, jax.sharding.Sharding):
+        shardings = jax.tree.map(lambda _: shardings, shapes)
+    return jax.tree.map(lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+                        shapes, shardings)

@@ -1,0 +1,79 @@
+"""The training step of every benchmark that learns from batches with a differentiable loss."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jax_mlperf.benchmark import PyTree, TrainState
+
+
+class LossOutput(NamedTuple):
+    """What a loss function returns.
+
+    Attributes:
+      loss_sum: float32 [], the loss summed over the weights.
+      weight_sum: float32 [], what to divide by for the mean (examples or tokens).
+      model_state: the new untrained state (batch statistics).
+    """
+
+    loss_sum: jax.Array
+    weight_sum: jax.Array
+    model_state: PyTree
+
+
+LossFn = Callable[[PyTree, PyTree, PyTree, jax.Array], LossOutput]
+TrainStep = Callable[[TrainState, PyTree], tuple[TrainState, dict[str, jax.Array]]]
+
+
+def supervised_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *, rng_impl: str,
+                    accumulation_steps: int = 1) -> TrainStep:
+    """A pure training step: the gradient of the mean loss over the whole global batch, and one optimizer update.
+
+    The mean is exact: gradients of sums are added over devices and microbatches and divided once by the total weight.
+
+    Args:
+      loss_fn: (params, model_state, batch, key) -> LossOutput.
+      optimizer: the optax optimizer.
+      rng_impl: implementation of the keys in `TrainState.rng`.
+      accumulation_steps: microbatches that the batch is cut into; only one of them is in flight.
+    """
+    def sums(params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array) -> tuple[PyTree, LossOutput]:
+        def objective(params: PyTree) -> tuple[jax.Array, LossOutput]:
+            output = loss_fn(params, model_state, batch, key)
+            return output.loss_sum, output
+
+        return jax.grad(objective, has_aux=True)(params)
+
+    def accumulated(params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array) -> tuple[PyTree, LossOutput]:
+        def add(carry: tuple[PyTree, LossOutput], part: tuple[PyTree, jax.Array]) -> tuple[tuple[PyTree, LossOutput], None]:
+            gradients, total = carry
+            more, output = sums(params, total.model_state, part[0], part[1])
+            total = LossOutput(total.loss_sum + output.loss_sum, total.weight_sum + output.weight_sum, output.model_state)
+            return (jax.tree.map(jnp.add, gradients, more), total), None
+
+        zero = jnp.zeros((), jnp.float32)
+        start = (jax.tree.map(jnp.zeros_like, params), LossOutput(zero, zero, model_state))
+        parts = (jax.tree.map(lambda leaf: _interleaved(leaf, accumulation_steps), batch),
+                 jax.random.split(key, accumulation_steps))
+        return jax.lax.scan(add, start, parts)[0]
+
+    def train_step(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
+        key = jax.random.fold_in(jax.random.wrap_key_data(state.rng, impl=rng_impl), state.step)
+        gradient_fn = sums if accumulation_steps == 1 else accumulated
+        gradients, output = gradient_fn(state.params, state.model_state, batch, key)
+        weight = jnp.maximum(output.weight_sum, 1.0)
+        gradients = jax.tree.map(lambda gradient: gradient / weight, gradients)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {"loss": output.loss_sum / weight, "gradient_norm": optax.global_norm(gradients)}
+        return TrainState(state.step + 1, params, output.model_state, opt_state, state.rng), metrics
+
+    return train_step
+
+
+def _interleaved(leaf: jax.Array, parts: int) -> jax.Array:
+    """[B, ...] -> [parts, B / parts, ...], microbatch i taking rows i, i + parts, ...: every device keeps its own rows."""
+    return leaf.reshape(-1, parts, *leaf.shape[1:]).swapaxes(0, 1)

@@ -1,0 +1,371 @@
+"""The one training loop: compile, train to the target or through the time budget, evaluate, log, checkpoint.
+
+It knows no benchmark by name: everything it needs of one is in benchmark.py.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from jax_mlperf.benchmark import Benchmark, LogEntry, PyTree, TrainState
+from jax_mlperf.checkpoint import Checkpoints, RunRecord
+from jax_mlperf.flops import peak_flops
+from jax_mlperf.mlperf.log import MLPerfLog, now_ms
+from jax_mlperf.parallel import cluster
+from jax_mlperf.parallel.mesh import replicated
+from jax_mlperf.prefetch import Prefetcher, grouped, to_devices
+from jax_mlperf.programs import CompileCounter, Programs, check_shapes, compile_programs, dispatch_size, signature
+from jax_mlperf.progress import Progress, Scalars
+from jax_mlperf.workdir import RunResult, Workdir
+
+# Dispatches that the host may run ahead of the devices: enough to hide its work, few enough to stop soon.
+RUN_AHEAD = 4
+
+
+class NonFiniteLoss(Exception):
+    """The loss or the gradient norm is not a finite number."""
+
+
+def train(benchmark: Benchmark, mesh: Mesh, workdir: Path, *, resume: bool = True,
+          clock: Callable[[], float] = time.monotonic) -> list[RunResult]:
+    """Makes `config.runs` runs, one after the other, each with its own seed and log; complete ones are not repeated.
+
+    Returns:
+      The results so far; the last one is incomplete when a SIGTERM stopped it, and the rest is left for the resumption.
+    Raises:
+      UserError: the work folder cannot be used, or the batch does not divide over the devices.
+    """
+    config = benchmark.config
+    check_shapes(benchmark, mesh)
+    folder = Workdir(workdir)
+    primary = cluster.is_primary()
+    if primary:
+        folder.claim(config, resume=resume, write=True)
+    cluster.barrier("workdir")
+    if not primary:
+        folder.claim(config, resume=True, write=False)
+    trainer = Trainer(benchmark, mesh, folder, clock)
+    results: list[RunResult] = []
+    with cluster.Preemption() as preemption:
+        for index in range(config.runs):
+            result = folder.finished(index) or trainer.run(index, preemption)
+            results.append(result)
+            if not result.complete:
+                break
+    return results
+
+
+class Trainer:
+    """Runs of one benchmark on one mesh; the programs are compiled once, in the first run."""
+
+    def __init__(self, benchmark: Benchmark, mesh: Mesh, workdir: Workdir, clock: Callable[[], float]) -> None:
+        self.benchmark = benchmark
+        self.mesh = mesh
+        self.workdir = workdir
+        self.clock = clock
+        self.counter = CompileCounter()
+        self._programs: Programs | None = None
+
+    def programs(self) -> Programs:
+        """The compiled programs."""
+        if self._programs is None:
+            self._programs = compile_programs(self.benchmark, self.mesh)
+        return self._programs
+
+    def run(self, index: int, preemption: cluster.Preemption) -> RunResult:
+        """Makes one run, or goes on with it from its newest checkpoint."""
+        checkpoints = Checkpoints(self.workdir.run_folder(index) / "checkpoints",
+                                  keep=self.benchmark.config.checkpoints_kept)
+        primary = cluster.is_primary()
+        scalars = Scalars(self.workdir.run_folder(index) / "tensorboard") if primary else None
+        try:
+            run = Run(self, index, checkpoints, self._progress(scalars), preemption)
+            result = run.execute()
+        finally:
+            checkpoints.close()
+            if scalars:
+                scalars.close()
+        if result.complete and primary:
+            self.workdir.finish(index, result)
+        cluster.barrier(f"run {index} complete")
+        return result
+
+    def _progress(self, scalars: Scalars | None) -> Progress:
+        benchmark = self.benchmark
+        flops = np.mean([benchmark.forward_flops(spec) for spec in benchmark.batch_specs])
+        peak = peak_flops(self.mesh.devices.flat[0])
+        return Progress(
+            max_steps=benchmark.max_steps(), samples_per_step=benchmark.train_samples / benchmark.steps_per_epoch,
+            train_flops_per_step=3 * float(flops), peak_flops=peak and peak * self.mesh.size, scalars=scalars,
+            stream=sys.stderr if cluster.is_primary() else None, plain_seconds=benchmark.config.plain_log_seconds,
+            clock=self.clock)
+
+
+class Run:
+    """One run from init_start to run_stop."""
+
+    def __init__(self, trainer: Trainer, index: int, checkpoints: Checkpoints, progress: Progress,
+                 preemption: cluster.Preemption) -> None:
+        self.trainer = trainer
+        self.benchmark = trainer.benchmark
+        self.config = trainer.benchmark.config
+        self.index = index
+        self.checkpoints = checkpoints
+        self.progress = progress
+        self.preemption = preemption
+        self.clock = trainer.clock
+        self.log: MLPerfLog | None = None
+        self.record: RunRecord
+        self.state: TrainState
+        self.step = 0
+        self._pending: list[tuple[int, Any]] = []
+        self._session_start = 0.0
+
+    def execute(self) -> RunResult:
+        """Initialises or resumes, trains, and says how it ended."""
+        newest = self.checkpoints.latest_step()
+        try:
+            if newest is None:
+                self._initialise()
+            else:
+                self._resume(newest)
+            self.trainer.counter.restart()
+            self._session_start = self.clock()
+            return self._train()
+        except NonFiniteLoss as error:
+            last = self.checkpoints.latest_step()
+            kept = f"the checkpoint of step {last} is kept" if last is not None else "no checkpoint had been made yet"
+            return self._stop(False, f"{error}; {kept}")
+        finally:
+            if self.log:
+                self.log.close()
+
+    # Before the clock starts ------------------------------------------------------------------------------------
+
+    def _open_log(self, keep_bytes: int) -> MLPerfLog:
+        return MLPerfLog(self.trainer.workdir.log_file(self.index), enabled=cluster.is_primary(), keep_bytes=keep_bytes)
+
+    def _initialise(self) -> None:
+        self.log = self._open_log(0)
+        self.log.event("cache_clear", True)
+        self.log.start("init_start")
+        submission = self.config.submission
+        self.log.event("submission_benchmark", self.benchmark.name)
+        self.log.event("submission_division", self.config.division)
+        self.log.event("submission_org", submission.org)
+        self.log.event("submission_platform", submission.platform or platform_name(self.trainer.mesh))
+        self.log.event("submission_status", submission.status)
+        self.record = RunRecord(seed=fresh_seed(self.config.seed, self.index))
+        self.log.event("seed", self.record.seed)
+        self.log.entries(common_entries(self.benchmark) + self.benchmark.hyperparameters())
+        key_data = self._key_data()
+        self.trainer.programs().warm_up(key_data)
+        self.state = self.trainer.programs().init(key_data)
+        jax.block_until_ready(self.state)
+        cluster.barrier("run_start")
+        self.log.end("init_stop")
+        self.record.run_start_ms = now_ms()
+        self.log.start("run_start")
+        self._log_block_start()
+
+    def _key_data(self) -> jax.Array:
+        key = jax.random.key(self.record.seed, impl=self.config.dropout_rng)
+        return jax.device_put(np.asarray(jax.random.key_data(key)), replicated(self.trainer.mesh))
+
+    def _resume(self, step: int) -> None:
+        self.state, self.record = self.checkpoints.restore(step, self.trainer.programs().state_target)
+        self.step = step
+        self.log = self._open_log(self.record.log_bytes)
+        self.progress.message(f"resuming run {self.index} at step {step}")
+
+    # On the clock -----------------------------------------------------------------------------------------------
+
+    def _train(self) -> RunResult:
+        evaluated = any(step == self.step for step, _ in self.record.quality)
+        if self.step and self._is_eval_point() and not evaluated:
+            result = self._evaluate_and_decide()
+            if result:
+                return result
+        groups = grouped(self.benchmark.train_batches(self.record.seed, self.step), self.step,
+                         lambda step: dispatch_size(self.benchmark, step))
+        batches = Prefetcher(self.trainer.mesh, groups, self.config.prefetch_batches)
+        self.progress.restart(self.step)
+        try:
+            for batch, size in batches:
+                self._dispatch(batch, size)
+                result = self._after_dispatch(size)
+                if result:
+                    return result
+        finally:
+            batches.close()
+        raise AssertionError("train_batches ended")
+
+    def _dispatch(self, batch: PyTree, size: int) -> None:
+        program = self.trainer.programs().train[signature(batch)]
+        self.state, metrics = program(self.state, batch)
+        self.step += size
+        self._pending.append((self.step, metrics))
+        if len(self._pending) > RUN_AHEAD:
+            jax.block_until_ready(self._pending[-RUN_AHEAD][1])
+
+    def _after_dispatch(self, size: int) -> RunResult | None:
+        if crossed(self.step, size, self.config.log_every_steps):
+            self._report()
+        if self._is_eval_point():
+            self._save()
+            result = self._evaluate_and_decide()
+            if result:
+                return result
+        elif crossed(self.step, size, self.config.checkpoint_every_steps):
+            self._save()
+        if self._budget_is_spent(size):
+            return self._finish_budget()
+        if self.preemption.at(self.step):
+            self._save()
+            self.checkpoints.wait()
+            return self._result(False, complete=False, reason="stopped by SIGTERM; the same command resumes it")
+        return None
+
+    def _is_eval_point(self) -> bool:
+        return self.benchmark.next_eval_step(self.step - 1) == self.step
+
+    def _report(self) -> None:
+        """Fetches the metrics of all steps since the last report, checks them and shows the newest."""
+        if not self._pending:
+            return
+        fetched = jax.device_get([metrics for _, metrics in self._pending])
+        ends = [step for step, _ in self._pending]
+        self._pending.clear()
+        for end, metrics in zip(ends, fetched, strict=True):
+            check_finite(end, metrics)
+        last = {name: float(np.ravel(value)[-1]) for name, value in fetched[-1].items()}
+        self.progress.update(self.step, last)
+
+    def _save(self) -> None:
+        self._report()
+        self.record.active_seconds += self._session_seconds(restart=True)
+        self.record.log_bytes = self.log.length()
+        self.checkpoints.save(self.step, self.state, self.record)
+
+    def _session_seconds(self, restart: bool = False) -> float:
+        now = self.clock()
+        seconds = now - self._session_start
+        if restart:
+            self._session_start = now
+        return seconds
+
+    def _budget_is_spent(self, size: int) -> bool:
+        budget = self.config.time_budget_minutes * 60
+        # Several processes agree through a collective, so they ask only now and then.
+        if not budget or (jax.process_count() > 1 and not crossed(self.step, size, self.config.log_every_steps)):
+            return False
+        return bool(cluster.from_primary(np.asarray(self.record.active_seconds + self._session_seconds() >= budget)))
+
+    def _finish_budget(self) -> RunResult:
+        self._report()
+        evaluated = self.record.quality and self.record.quality[-1][0] == self.step
+        metrics = self.record.quality[-1][1] if evaluated else self._evaluate()
+        reached = self.benchmark.quality.reached(metrics)
+        return self._stop(reached, f"the time budget of {self.config.time_budget_minutes:g} minutes is used up",
+                          as_asked=True)
+
+    # Evaluation and the end -------------------------------------------------------------------------------------
+
+    def _evaluate_and_decide(self) -> RunResult | None:
+        metrics = self._evaluate()
+        if self.benchmark.quality.reached(metrics) and not self.config.time_budget_minutes:
+            return self._stop(True, "the target was reached", as_asked=True)
+        if self.step >= self.benchmark.max_steps() and not self.config.time_budget_minutes:
+            return self._stop(False, f"the target was not reached within {self.config.max_epochs:g} epochs")
+        self._log_block_stop()
+        self._log_block_start()
+        self.progress.restart(self.step)
+        return None
+
+    def _evaluate(self) -> dict[str, float]:
+        benchmark = self.benchmark
+        epoch = benchmark.epoch_num(self.step)
+        self.log.start("eval_start", epoch_num=epoch)
+        program = self.trainer.programs().evaluate
+        outputs = [program(self.state, to_devices(self.trainer.mesh, batch)) for batch in benchmark.eval_batches()]
+        metrics = benchmark.score(jax.device_get(outputs))
+        self.log.event("eval_accuracy", benchmark.logged_quality(metrics), epoch_num=epoch)
+        self.log.end("eval_stop", epoch_num=epoch)
+        self.record.quality.append((self.step, metrics))
+        self.progress.quality(self.step, epoch, metrics)
+        return metrics
+
+    def _block_epochs(self, start_step: int) -> tuple[int | float, float]:
+        first = self.benchmark.epoch_num(start_step)
+        last = self.benchmark.epoch_num(self.benchmark.next_eval_step(start_step))
+        return first + 1, round(last - first, 3)
+
+    def _last_eval_step(self) -> int:
+        return max((step for step, _ in self.record.quality if step < self.step), default=0)
+
+    def _log_block_start(self) -> None:
+        first, count = self._block_epochs(self.step)
+        self.log.start("block_start", first_epoch_num=first, epoch_count=count)
+
+    def _log_block_stop(self) -> None:
+        self.log.end("block_stop", first_epoch_num=self._block_epochs(self._last_eval_step())[0])
+
+    def _stop(self, reached: bool, reason: str, as_asked: bool = False) -> RunResult:
+        self._log_block_stop()
+        stopped_ms = now_ms()
+        self.log.end("run_stop", status="success" if reached else "aborted")
+        counter = self.trainer.counter
+        self.log.event("compilations_in_timed_region", counter.count, programs=counter.names)
+        self.checkpoints.wait()
+        return self._result(reached, complete=True, reason=reason, as_asked=as_asked, stopped_ms=stopped_ms)
+
+    def _result(self, reached: bool, *, complete: bool, reason: str, as_asked: bool = False,
+                stopped_ms: int = 0) -> RunResult:
+        minutes = ((stopped_ms or now_ms()) - self.record.run_start_ms) / 60_000
+        quality = self.record.quality[-1][1] if self.record.quality else {}
+        return RunResult(reached=reached, complete=complete, as_asked=as_asked, step=self.step,
+                         epoch=self.benchmark.epoch_num(self.step), minutes=minutes, quality=quality,
+                         seed=self.record.seed, reason=reason)
+
+
+def common_entries(benchmark: Benchmark) -> list[LogEntry]:
+    """The log lines that every benchmark has before init_stop."""
+    return [LogEntry("global_batch_size", benchmark.global_batch_size),
+            LogEntry("train_samples", benchmark.train_samples),
+            LogEntry("eval_samples", benchmark.eval_samples),
+            LogEntry("gradient_accumulation_steps", benchmark.accumulation_steps)]
+
+
+def fresh_seed(configured: int, run: int) -> int:
+    """The seed of a run: the configured one plus the run's number, else 31 bits from the operating system."""
+    if configured >= 0:
+        return configured + run
+    return int(cluster.from_primary(np.asarray(int.from_bytes(os.urandom(4)) >> 1, np.int32)))
+
+
+def platform_name(mesh: Mesh) -> str:
+    """What `submission_platform` says when the config does not: number and kind of the devices."""
+    return f"{mesh.size}x{mesh.devices.flat[0].device_kind}"
+
+
+def crossed(step: int, size: int, every: int) -> bool:
+    """Whether a multiple of `every` lies in the last `size` steps up to `step`; never for `every` = 0."""
+    return every > 0 and step // every > (step - size) // every
+
+
+def check_finite(end: int, metrics: dict[str, np.ndarray]) -> None:
+    """Raises NonFiniteLoss with the first bad step, for the metrics of the steps up to `end`."""
+    for name in sorted(metrics, key=lambda name: name != "loss"):
+        values = np.ravel(metrics[name])
+        finite = np.isfinite(values)
+        if not finite.all():
+            first = int(np.argmin(finite))
+            kind = "not a number" if np.isnan(values[first]) else "infinite"
+            raise NonFiniteLoss(f"{name} became {kind} at step {end - values.size + 1 + first}")

@@ -1,0 +1,102 @@
+"""The folder that a command's runs write to: whose it is, and which runs in it are done.
+
+Layout: config.json; result_<i>.txt (the MLPerf log); run_<i>/{checkpoints,tensorboard,summary.json}.
+"""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from jax_mlperf.config import differences, fingerprint
+from jax_mlperf.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """How one run ended.
+
+    Attributes:
+      reached: the quality target was reached.
+      complete: False when the run was stopped from outside and can be resumed.
+      as_asked: ended with the target, or with the time budget used up.
+      step, epoch: where it ended.
+      minutes: run_stop - run_start.
+      quality: the last evaluation.
+      seed: the run's seed.
+      reason: in words, why it ended.
+    """
+
+    reached: bool
+    complete: bool
+    as_asked: bool
+    step: int
+    epoch: float
+    minutes: float
+    quality: dict[str, float]
+    seed: int
+    reason: str
+
+
+class Workdir:
+    """Paths and records in a work folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def log_file(self, run: int) -> Path:
+        """The MLPerf log of a run."""
+        return self.path / f"result_{run}.txt"
+
+    def run_folder(self, run: int) -> Path:
+        """Checkpoints and scalars of a run."""
+        return self.path / f"run_{run}"
+
+    def claim(self, config: ConfigDict, *, resume: bool, write: bool) -> None:
+        """Makes the folder ready for this config.
+
+        Args:
+          config: the config of all runs in the folder.
+          resume: go on with what is there; False wants an unused folder.
+          write: create the folder and its config.json (process 0).
+        Raises:
+          UserError: not writable, belongs to another config, or in use although `resume` is False.
+        """
+        record = self.path / "config.json"
+        if record.exists():
+            self._check_owner(record, config)
+            if not resume:
+                raise UserError(f"workdir {self.path} already holds runs; choose another --workdir, or leave out --fresh")
+        elif write:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                temporary = record.with_suffix(".tmp")
+                temporary.write_text(json.dumps({"fingerprint": fingerprint(config), "config": config.to_dict()}, indent=1))
+                os.replace(temporary, record)
+            except OSError as error:
+                raise UserError(f"workdir {self.path} cannot be written: {error.strerror}; choose another --workdir") from error
+
+    def _check_owner(self, record: Path, config: ConfigDict) -> None:
+        try:
+            owner = json.loads(record.read_text())
+            theirs = owner["config"]
+        except (ValueError, KeyError) as error:
+            raise UserError(f"{record} is damaged; choose another --workdir or delete that folder") from error
+        if owner["fingerprint"] != fingerprint(config):
+            changed = ", ".join(differences(theirs, json.loads(json.dumps(config.to_dict()))))
+            raise UserError(f"workdir {self.path} belongs to another config: {changed}; choose another --workdir")
+
+    def finished(self, run: int) -> RunResult | None:
+        """The result of a run that is complete, else None."""
+        summary = self.run_folder(run) / "summary.json"
+        return RunResult(**json.loads(summary.read_text())) if summary.exists() else None
+
+    def finish(self, run: int, result: RunResult) -> None:
+        """Records a complete run."""
+        summary = self.run_folder(run) / "summary.json"
+        summary.parent.mkdir(parents=True, exist_ok=True)
+        temporary = summary.with_suffix(".tmp")
+        temporary.write_text(json.dumps(dataclasses.asdict(result), indent=1))
+        os.replace(temporary, summary)

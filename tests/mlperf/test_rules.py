@@ -1,0 +1,56 @@
+"""Closed-division preflight."""
+
+from pathlib import Path
+
+import pytest
+
+from jax_mlperf.config import load_config
+from jax_mlperf.errors import UserError
+from jax_mlperf.mlperf.rules import CLOSED_RULES, preflight, violations
+
+TRANSFORMER = str(Path(__file__).parents[2] / "configs" / "transformer.py")
+
+
+def test_the_default_config_keeps_the_rules():
+    assert violations(load_config(TRANSFORMER)) == []
+
+
+@pytest.mark.parametrize(("override", "line"), [
+    ("optimizer.epsilon=1e-8", "config.optimizer.epsilon is 1e-08, must be 1e-09: epsilon is not a free hyperparameter"),
+    ("optimizer.name=lamb", "config.optimizer.name is 'lamb', must be 'adam' or 'lazy_adam'"),
+    ("optimizer.base_learning_rate=0.0", "must be more than 0.0"),
+    ("optimizer.warmup_steps=-1", "must be at least 0"),
+    ("quality_target=24.9", "config.quality_target is 24.9, must be 25.0"),
+    ("evaluation.beam_size=5", "config.evaluation.beam_size is 5, must be 4"),
+    ("optimizer.average_checkpoints=5", "config.optimizer.average_checkpoints is 5, must be 0"),
+])
+def test_each_violation_is_one_line_with_key_value_rule_and_source(override, line):
+    found = violations(load_config(TRANSFORMER, [override]))
+    assert len(found) == 1 and line in found[0] and found[0].endswith("]")
+
+
+def test_free_hyperparameters_are_free():
+    free = ["optimizer.base_learning_rate=3.3", "optimizer.warmup_steps=664", "optimizer.beta_1=0.88", "optimizer.beta_2=0.92",
+            "data.batch_size=2048", "data.max_sequence_length=256", "optimizer.name=lazy_adam"]
+    assert violations(load_config(TRANSFORMER, free)) == []
+
+
+def test_preflight_stops_a_closed_run_and_names_the_way_out():
+    with pytest.raises(UserError) as error:
+        preflight(load_config(TRANSFORMER, ["model.d_model=512", "model.num_layers=3"]))
+    assert str(error.value).count("[") == 2 and "--config.division=open" in str(error.value)
+    preflight(load_config(TRANSFORMER, ["model.d_model=512", "division=open"]))
+
+
+def test_division_must_be_known():
+    with pytest.raises(UserError, match="'close', must be 'closed' or 'open'"):
+        preflight(load_config(TRANSFORMER, ["division=close"]))
+
+
+def test_every_rule_names_a_key_that_its_config_has():
+    config = load_config(TRANSFORMER).to_dict()
+    for rule in CLOSED_RULES["transformer"]:
+        value = config
+        for part in rule.key.split("."):
+            assert part in value, rule.key
+            value = value[part]

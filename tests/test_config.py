@@ -1,0 +1,63 @@
+"""Config files, overrides, and the messages for mistakes in them."""
+
+from pathlib import Path
+
+import pytest
+
+from jax_mlperf.config import differences, fingerprint, load_config, split_overrides
+from jax_mlperf.errors import UserError
+
+TRANSFORMER = str(Path(__file__).parents[1] / "configs" / "transformer.py")
+
+
+def test_overrides_keep_the_type_of_the_default():
+    config = load_config(TRANSFORMER, ["optimizer.base_learning_rate=2", "model.d_model=512", "division=open", "mesh.fsdp=-1"])
+    assert config.optimizer.base_learning_rate == 2.0 and isinstance(config.optimizer.base_learning_rate, float)
+    assert (config.model.d_model, config.division, config.mesh.fsdp) == (512, "open", -1)
+
+
+def test_variant_changes_only_its_values():
+    default, tiny = load_config(TRANSFORMER), load_config(TRANSFORMER + ":tiny")
+    assert (default.division, tiny.division) == ("closed", "open")
+    assert tiny.variant == "tiny" and tiny.optimizer.epsilon == default.optimizer.epsilon
+    assert tiny.evaluation.alpha == default.evaluation.alpha
+
+
+@pytest.mark.parametrize(("override", "message"), [
+    ("optimiser.base_learning_rate=1", "unknown config key 'optimiser.base_learning_rate'; the nearest is 'optimizer.base_learning_rate'"),
+    ("warmup_steps=1", "nearest is 'optimizer.warmup_steps'"),
+    ("model.d_model=big", "'model.d_model' takes a value of type int (default 1024), not 'big'"),
+    ("model.d_model=1.5", "type int"),
+    ("model.d_model=True", "type int"),
+    ("optimizer.epsilon=tiny", "type float"),
+    ("model=3", "is a section; set one of"),
+])
+def test_mistakes_in_overrides(override, message):
+    with pytest.raises(UserError) as error:
+        load_config(TRANSFORMER, [override])
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_missing_file_names_the_nearest():
+    with pytest.raises(UserError, match="did you mean '.*transformer.py'"):
+        load_config(TRANSFORMER.replace("transformer", "transfomer"))
+
+
+def test_unknown_variant_lists_the_known():
+    with pytest.raises(UserError, match="no variant 'tinny'; there are: base, multi30k, tiny"):
+        load_config(TRANSFORMER + ":tinny")
+
+
+def test_split_overrides():
+    overrides, rest = split_overrides(["--config=a.py", "--config.runs=2", "--workdir=w", "--config.model.d_model", "8"])
+    assert overrides == ["runs=2", "model.d_model=8"] and rest == ["--config=a.py", "--workdir=w"]
+    with pytest.raises(UserError, match="--config.runs needs a value"):
+        split_overrides(["--config.runs"])
+
+
+def test_fingerprint_ignores_operational_keys_only():
+    base = fingerprint(load_config(TRANSFORMER))
+    assert fingerprint(load_config(TRANSFORMER, ["runs=5", "time_budget_minutes=1.0"])) == base
+    changed = load_config(TRANSFORMER, ["model.num_layers=5"])
+    assert fingerprint(changed) != base
+    assert differences(load_config(TRANSFORMER).to_dict(), changed.to_dict()) == ["model.num_layers (6 there, 5 now)"]

@@ -1,0 +1,75 @@
+"""The smoothed cross-entropy against the spec's values and against its definition in NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax_mlperf.losses import smoothed_cross_entropy, smoothing_constant
+
+LOGITS = jnp.array([2.0, 1.0, 0.0, -1.0])
+
+
+def by_definition(logits: np.ndarray, targets: np.ndarray, smoothing: float) -> np.ndarray:
+    vocab = logits.shape[-1]
+    low = smoothing / (vocab - 1)
+    q = np.where(np.arange(vocab) == targets[..., None], 1 - smoothing, low)
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    return -(q * log_p).sum(-1) + (q * np.log(q + 1e-20)).sum(-1)
+
+
+@pytest.mark.parametrize(
+    ("vocab", "constant"),
+    [(4, 0.434944), (8192, 1.226162), (32000, 1.362429), (33708, 1.367629), (33712, 1.367641)],
+)
+def test_constant(vocab, constant):
+    assert smoothing_constant(vocab, 0.1) == pytest.approx(constant, abs=1e-6)
+
+
+@pytest.mark.parametrize(("target", "loss"), enumerate([0.205245, 1.071912, 1.938579, 2.805245]))
+def test_spec_points(target, loss):
+    total, weight = smoothed_cross_entropy(LOGITS[None], jnp.array([target]), jnp.ones(1), 0.1)
+    assert float(total) == pytest.approx(loss, abs=1e-6)
+    assert float(weight) == 1.0
+
+
+@pytest.mark.parametrize(("vocab", "loss"), [(33708, 9.057861), (4, 0.951350)])
+def test_uniform_logits(vocab, loss):
+    total, _ = smoothed_cross_entropy(jnp.zeros((1, vocab)), jnp.array([2]), jnp.ones(1), 0.1)
+    assert float(total) == pytest.approx(loss, abs=2e-6)
+
+
+def test_smoothing_zero_is_plain_cross_entropy():
+    total, _ = smoothed_cross_entropy(LOGITS[None], jnp.array([1]), jnp.ones(1), 0.0)
+    assert float(total) == pytest.approx(-float(jax.nn.log_softmax(LOGITS)[1]), abs=1e-6)
+
+
+def test_minimum_is_zero_at_the_smoothed_targets():
+    q = jnp.array([0.9, 0.1 / 3, 0.1 / 3, 0.1 / 3])
+    total, _ = smoothed_cross_entropy(jnp.log(q)[None], jnp.array([0]), jnp.ones(1), 0.1)
+    assert float(total) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_sums_weights_and_gradient_against_the_definition():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(3, 5, 11)) * 3
+    targets = rng.integers(0, 11, (3, 5))
+    weights = rng.integers(0, 3, (3, 5)).astype(float)
+
+    def mean_loss(logits):
+        total, weight = smoothed_cross_entropy(logits, jnp.asarray(targets), jnp.asarray(weights), 0.1)
+        return total / weight
+
+    expected = (by_definition(logits, targets, 0.1) * weights).sum() / weights.sum()
+    value, gradient = jax.value_and_grad(mean_loss)(jnp.asarray(logits, jnp.float32))
+    assert float(value) == pytest.approx(expected, rel=1e-5)
+    softmax = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    q = np.where(np.arange(11) == targets[..., None], 0.9, 0.1 / 10)
+    np.testing.assert_allclose(gradient, (softmax - q) * weights[..., None] / weights.sum(), atol=1e-6)
+
+
+def test_padding_changes_nothing_and_large_logits_stay_finite():
+    logits = jnp.array([[[1e4, -1e4, 3.0], [0.0, 1.0, 2.0]]])
+    total, weight = smoothed_cross_entropy(logits, jnp.array([[0, 0]]), jnp.array([[1.0, 0.0]]), 0.1)
+    alone, _ = smoothed_cross_entropy(logits[:, :1], jnp.array([[0]]), jnp.ones((1, 1)), 0.1)
+    assert float(total) == float(alone) and np.isfinite(total) and float(weight) == 1.0
