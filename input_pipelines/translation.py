@@ -5,6 +5,7 @@ every global batch: the same global batches on any number of processes, from any
 """
 
 import functools
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -14,7 +15,14 @@ import numpy as np
 from jax_mlperf.data import records
 from jax_mlperf.data.encoding import read_lines
 from jax_mlperf.data.subtokenizer import Subtokenizer
-from jax_mlperf.data.transformer import EVAL_REFERENCES, EVAL_SOURCES, VOCABULARY, Meta, PackingMeta, packing_folder
+from jax_mlperf.data.transformer import (
+    EVAL_REFERENCES,
+    EVAL_SOURCES,
+    VOCABULARY,
+    Meta,
+    PackingMeta,
+    packing_folder,
+)
 from jax_mlperf.errors import UserError
 
 Batch = dict[str, np.ndarray]
@@ -59,7 +67,9 @@ def bucket_shapes(max_length: int, growth: float, tokens: int, devices: int) -> 
     """One batch shape for each bucket: tokens // upper bound sentences, rounded down to a multiple of devices (at least one each),
     of as many slots as the bucket's longest sentence."""
     bounds = bucket_bounds(max_length, growth)
-    return [BatchShape(max(tokens // bound // devices, 1) * devices, bound - 1, bound - 1) for bound in bounds]
+    return [
+        BatchShape(max(tokens // bound // devices, 1) * devices, bound - 1, bound - 1) for bound in bounds
+    ]
 
 
 class TranslationData:
@@ -103,19 +113,27 @@ class TranslationData:
         self._max_length = max_length
         if batching == "packed":
             self._packing_folder = packing_folder(self.folder, *packed_lengths, max_length)
-            self.packing = PackingMeta(**_required_meta(self._packing_folder, f"rows of {packed_lengths[0]}+{packed_lengths[1]} slots"))
+            self.packing = PackingMeta(
+                **_required_meta(
+                    self._packing_folder, f"rows of {packed_lengths[0]}+{packed_lengths[1]} slots"
+                )
+            )
             self.batch_shapes = [BatchShape(batch_size, *packed_lengths)]
             self._bucket_sizes = np.array([self.packing.rows])
         elif batching == "bucketed":
             self.batch_shapes = bucket_shapes(max_length, bucket_growth, batch_size, devices)
             starts = [0, *(shape.source_length + 1 for shape in self.batch_shapes)]
             counts = self.meta.length_counts
-            self._bucket_sizes = np.array([sum(counts[a:b]) for a, b in zip(starts, starts[1:], strict=False)])
+            self._bucket_sizes = np.array(
+                [sum(counts[a:b]) for a, b in itertools.pairwise(starts)]
+            )
         else:
             raise UserError(f"batching is {batching!r}: it must be 'packed' or 'bucketed'")
         for shape in self.batch_shapes:
             if shape.rows % process_count:
-                raise UserError(f"a batch of {shape.rows} rows does not divide over {process_count} processes: use a multiple")
+                raise UserError(
+                    f"a batch of {shape.rows} rows does not divide over {process_count} processes: use a multiple"
+                )
         if not self.train_samples:
             raise UserError(f"no training pair of {self.folder} is within max_length {max_length}: raise it")
 
@@ -132,7 +150,10 @@ class TranslationData:
     @property
     def steps_per_epoch(self) -> int:
         """Batches of an epoch, partly filled ones counted."""
-        return sum(-(-int(size) // shape.rows) for size, shape in zip(self._bucket_sizes, self.batch_shapes, strict=True))
+        return sum(
+            -(-int(size) // shape.rows)
+            for size, shape in zip(self._bucket_sizes, self.batch_shapes, strict=True)
+        )
 
     def train_batches(self, seed: int, step: int = 0) -> Iterator[Batch]:
         """This process's rows of the global batches of steps step, step + 1, ... without end; a pure function of (seed, step)."""
@@ -151,7 +172,9 @@ class TranslationData:
             samples = rng.permutation(self.packing.rows)
             rows = self.batch_shapes[0].rows
             return [(0, samples[start : start + rows]) for start in range(0, len(samples), rows)]
-        samples = rng.permutation(self._pairs_by_bucket)  # a copy; the pairs of one bucket are taken out in this order
+        samples = rng.permutation(
+            self._pairs_by_bucket
+        )  # a copy; the pairs of one bucket are taken out in this order
         by_bucket = samples[np.argsort(self._bucket_of_pair[samples], kind="stable")]
         ends = np.cumsum(self._bucket_sizes)
         for bucket, (start, end) in enumerate(zip(ends - self._bucket_sizes, ends, strict=True)):
@@ -169,14 +192,13 @@ class TranslationData:
             starts = row_offsets[mine]
             sizes = row_offsets[mine + 1] - starts
             row_of_pair = np.repeat(np.arange(len(mine)), sizes)
-            before = np.cumsum(sizes) - sizes
-            segment = np.arange(len(row_of_pair)) - before[row_of_pair]
-            pairs = pair_ids[starts[row_of_pair] + segment]
+            place_in_row = np.arange(len(row_of_pair)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+            pairs = pair_ids[starts[row_of_pair] + place_in_row]
         else:
-            row_of_pair, before, segment, pairs = np.arange(len(mine)), np.arange(len(mine)), np.zeros(len(mine), np.int64), mine
+            row_of_pair, place_in_row, pairs = np.arange(len(mine)), np.zeros(len(mine), np.int64), mine
         batch: Batch = {}
         for (name, side), slots in zip(SIDES, shape[1:], strict=True):
-            batch |= _fill(name, self._sequences[side], pairs, row_of_pair, before, segment + 1, rows, slots)
+            batch |= _fill(name, self._sequences[side], pairs, row_of_pair, place_in_row + 1, rows, slots)
         return batch
 
     def eval_sources(self, batch: int) -> EvalSources:
@@ -186,8 +208,8 @@ class TranslationData:
         order = np.argsort(-lengths, kind="stable")
         rows = -(-len(order) // batch) * batch
         filled = np.concatenate([order, np.full(rows - len(order), order[-1])])
-        here = np.arange(rows)
-        inputs = _fill("inputs", sequences, filled, here, here, np.ones(rows, np.int64), rows, int(lengths.max()))["inputs"]
+        longest = int(lengths.max())
+        inputs = _fill("inputs", sequences, filled, np.arange(rows), np.ones(rows, np.int64), rows, longest)["inputs"]
         return EvalSources(inputs, order)
 
     @functools.cached_property
@@ -211,7 +233,9 @@ class TranslationData:
 
     @functools.cached_property
     def _packed_rows(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.load(self._packing_folder / "row_offsets.npy"), np.load(self._packing_folder / "pair_ids.npy")
+        return np.load(self._packing_folder / "row_offsets.npy"), np.load(
+            self._packing_folder / "pair_ids.npy"
+        )
 
     @functools.cached_property
     def _bucket_of_pair(self) -> np.ndarray:
@@ -230,36 +254,46 @@ def _fill(
     sequences: records.Sequences,
     pairs: np.ndarray,
     row_of_pair: np.ndarray,
-    first_of_row: np.ndarray,
     segments: np.ndarray,
     rows: int,
     slots: int,
 ) -> Batch:
     """Puts the pairs' tokens one behind the other into their rows.
 
+    The padding behind each row counts as one more piece, so the rows are written from end to end without scattering.
+
     Args:
-      pairs, row_of_pair, segments: int [pairs], the pairs of one row next to each other.
-      first_of_row: int [rows that hold pairs]: the first pair of each row.
+      pairs, row_of_pair, segments: int [pairs], the pairs of one row next to each other, rows ascending.
     """
     starts = sequences.offsets[pairs]
     lengths = sequences.offsets[pairs + 1] - starts
-    before = np.cumsum(lengths) - lengths
-    pair = np.repeat(np.arange(len(pairs)), lengths)
-    everything = np.arange(len(pair))
-    slot = everything + (row_of_pair * slots - before[first_of_row[row_of_pair]])[pair]
+    used = np.bincount(row_of_pair, lengths, rows).astype(np.int64)
+    pieces = len(pairs) + rows
+    place = np.arange(len(pairs)) + row_of_pair
+    padding = np.cumsum(np.bincount(row_of_pair, minlength=rows) + 1) - 1
+    piece_length, piece_start = np.zeros(pieces, np.int64), np.zeros(pieces, np.int64)
+    piece_segment = np.zeros(pieces, np.int32)
+    piece_length[place], piece_length[padding] = lengths, slots - used
+    piece_start[place], piece_segment[place] = starts, segments
+    first_slot = np.cumsum(piece_length) - piece_length
+
+    slot = np.arange(rows * slots)
+    segmentation = np.repeat(piece_segment, piece_length)
+    real = segmentation > 0
+    position = slot - np.repeat(first_slot, piece_length)
+    tokens = sequences.tokens.take(position + np.repeat(piece_start, piece_length), mode="clip")
     values = {
-        name: sequences.tokens[everything + (starts - before)[pair]],
-        f"{name}_position": everything - before[pair],
-        f"{name}_segmentation": segments[pair],
+        name: np.multiply(tokens, real, dtype=np.int32),
+        f"{name}_position": np.multiply(position, real, dtype=np.int32, casting="unsafe"),
+        f"{name}_segmentation": segmentation,
     }
-    batch = {key: np.zeros((rows, slots), np.int32) for key in values}
-    for key, value in values.items():
-        batch[key].reshape(-1)[slot] = value
-    return batch
+    return {key: value.reshape(rows, slots) for key, value in values.items()}
 
 
 def _required_meta(folder: Path, what: str) -> dict:
     meta = records.read_meta(folder)
     if meta is None:
-        raise UserError(f"{what} was not prepared ({folder} has no meta.json): run `python -m jax_mlperf data prepare` with this config")
+        raise UserError(
+            f"{what} was not prepared ({folder} has no meta.json): run `python -m jax_mlperf data prepare` with this config"
+        )
     return meta

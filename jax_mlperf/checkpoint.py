@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import jax
 import orbax.checkpoint as ocp
 
 from jax_mlperf.benchmark import TrainState
@@ -34,6 +35,9 @@ class Checkpoints:
 
     def __init__(self, folder: Path, *, keep: int) -> None:
         logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells every save and restore at INFO and WARNING
+        # Splitting replicated arrays over the processes would compile a slice for each, on the clock.
+        ocp.type_handlers.register_type_handler(
+            jax.Array, ocp.type_handlers.ArrayHandler(use_replica_parallel=False), override=True)
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True, create=True)
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 

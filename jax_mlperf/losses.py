@@ -8,10 +8,10 @@ import jax.numpy as jnp
 
 
 def smoothing_constant(vocab_size: int, smoothing: float) -> float:
-    """Entropy in nats of the smoothed target distribution: what the smoothed loss of a perfect model is lowered by.
+    """Entropy in nats of the smoothed target distribution, the least value of the smoothed loss.
 
-    C = -[(1 - e) ln(1 - e) + (V - 1) low ln(low + 1e-20)] with low = e / (V - 1) (spec section 5; the reference's
-    transformer/utils/metrics.py, whose 1e-20 keeps smoothing 0 finite).
+    C = -[(1 - e) ln(1 - e) + (V - 1) low ln(low + 1e-20)] with low = e / (V - 1) (spec section 5; the
+    reference's transformer/utils/metrics.py, whose 1e-20 keeps smoothing 0 finite).
     """
     confidence = 1.0 - smoothing
     low = smoothing / (vocab_size - 1)
@@ -56,8 +56,8 @@ def smoothed_cross_entropy(
 ) -> tuple[jax.Array, jax.Array]:
     """Cross-entropy against 1 - smoothing at the target and smoothing / (V - 1) elsewhere, minus its minimum.
 
-    The gradient softmax - q is written out and recomputed from the logits, so that one float32 [..., V] array is kept
-    for the backward pass.
+    The gradient softmax - q is written out and recomputed from the logits, so that one float32 [..., V] array
+    is kept for the backward pass.
 
     Args:
       logits: float32 [..., V].

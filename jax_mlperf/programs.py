@@ -115,11 +115,16 @@ def check_shapes(benchmark: Benchmark, mesh: Mesh) -> None:
             check_batch_divides(leaf.shape[0], mesh.size, "an evaluation batch of")
 
 
+def state_target(benchmark: Benchmark, mesh: Mesh) -> TrainState:
+    """Shapes, dtypes and shardings of the train state on a mesh: what a checkpoint is restored into."""
+    shape = jax.eval_shape(benchmark.init, key_data_shape(benchmark.config.dropout_rng))
+    return _with_shardings(shape, state_shardings(mesh, shape))
+
+
 def train_functions(benchmark: Benchmark, mesh: Mesh) -> dict[tuple, tuple[Any, tuple]]:
     """The training programs before compilation: signature -> (jitted function, abstract arguments)."""
-    state_shape = _state_shape(benchmark)
-    shardings = state_shardings(mesh, state_shape)
-    state = _with_shardings(state_shape, shardings)
+    state = state_target(benchmark, mesh)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     functions = {}
     for spec in benchmark.batch_specs:
         for size in _dispatch_sizes(benchmark):
@@ -136,11 +141,9 @@ def train_functions(benchmark: Benchmark, mesh: Mesh) -> dict[tuple, tuple[Any, 
 
 def eval_function(benchmark: Benchmark, mesh: Mesh) -> tuple[Any, tuple]:
     """The evaluation program before compilation: (jitted function, abstract arguments)."""
-    state_shape = _state_shape(benchmark)
-    state = _with_shardings(state_shape, state_shardings(mesh, state_shape))
     spec = benchmark.eval_batch_spec
     batch = _with_shardings(spec, batch_shardings(mesh, spec))
-    return jax.jit(benchmark.eval_step, out_shardings=replicated(mesh)), (state, batch)
+    return jax.jit(benchmark.eval_step, out_shardings=replicated(mesh)), (state_target(benchmark, mesh), batch)
 
 
 def compile_programs(benchmark: Benchmark, mesh: Mesh) -> Programs:
@@ -159,10 +162,6 @@ def compile_programs(benchmark: Benchmark, mesh: Mesh) -> Programs:
 def _zeros(leaf: jax.ShapeDtypeStruct) -> jax.Array:
     return jax.make_array_from_callback(
         leaf.shape, leaf.sharding, lambda index: np.zeros(leaf.sharding.shard_shape(leaf.shape), leaf.dtype))
-
-
-def _state_shape(benchmark: Benchmark) -> TrainState:
-    return jax.eval_shape(benchmark.init, key_data_shape(benchmark.config.dropout_rng))
 
 
 def _several(train_step: Callable) -> Callable:

@@ -36,7 +36,7 @@ def main() -> None:
     values = {}
     for argument in arguments:
         key, _, text = argument.removeprefix("--").partition("=")
-        values[key] = text if key == "coordinator" else ast.literal_eval(text)
+        values[key] = text if key in ("coordinator", "dropout_rng") else ast.literal_eval(text)
     cluster.initialize(values.pop("coordinator", ""), values.pop("processes", 0), values.pop("process", -1))
     FaultyBenchmark.fail_at = values.pop("fail_at", -1)
     FaultyBenchmark.slow_seconds = values.pop("slow_seconds", 0.0)

@@ -13,7 +13,7 @@ from jax_mlperf.benchmark import Topology
 from jax_mlperf.checkpoint import Checkpoints
 from jax_mlperf.errors import UserError
 from jax_mlperf.parallel.mesh import make_mesh
-from jax_mlperf.programs import compile_programs
+from jax_mlperf.programs import state_target
 from jax_mlperf.trainer import crossed, train
 
 
@@ -28,7 +28,7 @@ def log_lines(path):
 
 def final_params(workdir, benchmark, mesh, run=0):
     checkpoints = Checkpoints(workdir / f"run_{run}" / "checkpoints", keep=2)
-    state, _ = checkpoints.restore(checkpoints.latest_step(), compile_programs(benchmark, mesh).state_target)
+    state, _ = checkpoints.restore(checkpoints.latest_step(), state_target(benchmark, mesh))
     checkpoints.close()
     return jax.device_get(state.params)
 
@@ -105,7 +105,7 @@ def test_eight_devices_learn_what_one_learns(tmp_path, one_device, data, fsdp):
     a, b = final_params(tmp_path / "a", benchmark, one_device), final_params(tmp_path / "b", benchmark, mesh)
     jax.tree.map(lambda left, right: np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-5), a, b)
     if fsdp > 1:
-        sharding = compile_programs(benchmark, mesh).state_target.params["w"].sharding
+        sharding = state_target(benchmark, mesh).params["w"].sharding
         assert sharding.shard_shape((6, 1024)) == (6, 1024 // fsdp)
 
 

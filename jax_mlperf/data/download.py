@@ -42,7 +42,9 @@ class Check:
     detail: str = ""
 
 
-def download(sources: Iterable[Source], folder: Path, *, mirror: str | None = None, retry_sec: float = 2.0) -> None:
+def download(
+    sources: Iterable[Source], folder: Path, *, mirror: str | None = None, retry_sec: float = 2.0
+) -> None:
     """Fetches and unpacks every source whose files are not all in `folder` yet.
 
     Args:
@@ -94,10 +96,14 @@ def _fetch(url: str, source: Source, archive: Path, retry_sec: float) -> None:
             break
         except urllib.error.HTTPError as error:
             if error.code < 500 or attempt == ATTEMPTS:
-                raise UserError(f"{url} answers {error.code} {error.reason}: check the address or give another place by --mirror") from error
+                raise UserError(
+                    f"{url} answers {error.code} {error.reason}: check the address or give another place by --mirror"
+                ) from error
         except (OSError, http.client.HTTPException, _Incomplete) as error:
             if attempt == ATTEMPTS:
-                raise UserError(f"{url} failed {ATTEMPTS} times, last with: {error}; run again to go on from byte {_size(part):,}") from error
+                raise UserError(
+                    f"{url} failed {ATTEMPTS} times, last with: {error}; run again to go on from byte {_size(part):,}"
+                ) from error
         time.sleep(retry_sec * 2 ** (attempt - 1))
     _check_archive(source, part, url)
     part.replace(archive)
@@ -143,7 +149,9 @@ def _check_archive(source: Source, part: Path, url: str) -> None:
     if problem:
         broken = part.with_suffix(".broken")
         part.replace(broken)
-        raise UserError(f"{source.name} from {url} {problem}; it was put aside as {broken}: download it again or from another --mirror")
+        raise UserError(
+            f"{source.name} from {url} {problem}; it was put aside as {broken}: download it again or from another --mirror"
+        )
 
 
 def _unpack(source: Source, archive: Path) -> None:
@@ -161,7 +169,9 @@ def _unpack(source: Source, archive: Path) -> None:
         raise UserError(f"cannot unpack {archive}: {error}; remove it and download again") from error
     missing = [name for name, path in wanted.items() if not path.is_file()]
     if missing:
-        raise UserError(f"{archive} holds no {missing[0]}: it is not the archive it should be; remove it and download again")
+        raise UserError(
+            f"{archive} holds no {missing[0]}: it is not the archive it should be; remove it and download again"
+        )
     archive.unlink()
 
 
@@ -218,7 +228,11 @@ class _Progress:
         if self._total:
             share = self._done / self._total
             bar = f"[{'#' * int(20 * share):20}] " if self._live else ""
-            left = f", {(self._total - self._done) / rate:.0f} s left" if rate and self._done < self._total else ""
+            left = (
+                f", {(self._total - self._done) / rate:.0f} s left"
+                if rate and self._done < self._total
+                else ""
+            )
             text = f"{self._name}  {bar}{100 * share:.0f} % of {self._total / 1e6:.1f} MB, {rate / 1e6:.1f} MB/s{left}"
         else:
             text += f" MB, {rate / 1e6:.1f} MB/s"

@@ -38,7 +38,9 @@ def count_lines(path: Path) -> int:
     return lines + (last != b"\n")
 
 
-def encode_files(paths: Sequence[Path], vocabulary: Path, workers: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def encode_files(
+    paths: Sequence[Path], vocabulary: Path, workers: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Encodes the files' lines in order, one after another.
 
     Args:
@@ -98,5 +100,7 @@ def _split_lines(data: bytes, path: Path) -> list[str]:
     try:
         lines = data.decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error.reason} after {data[max(0, error.start - 20):error.start]!r}): convert it") from error
+        raise UserError(
+            f"{path} is not UTF-8 text ({error.reason} after {data[max(0, error.start - 20) : error.start]!r}): convert it"
+        ) from error
     return lines[:-1] if lines[-1] == "" else lines

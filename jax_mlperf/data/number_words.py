@@ -9,20 +9,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-_EN_SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-_EN_TENS = "- ten twenty thirty forty fifty sixty seventy eighty ninety".split()
-_EN_ORDINALS = {"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth", "twelve": "twelfth"}
-_DE_SMALL = "null ein zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn siebzehn achtzehn neunzehn".split()
-_DE_TENS = "- zehn zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig".split()
+_EN_SMALL = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+_EN_TENS = ["-", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_EN_ORDINALS = {
+    "one": "first",
+    "two": "second",
+    "three": "third",
+    "five": "fifth",
+    "eight": "eighth",
+    "nine": "ninth",
+    "twelve": "twelfth",
+}
+_DE_SMALL = ["null", "ein", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn", "elf", "zwölf", "dreizehn", "vierzehn", "fünfzehn", "sechzehn", "siebzehn", "achtzehn", "neunzehn"]
+_DE_TENS = ["-", "zehn", "zwanzig", "dreißig", "vierzig", "fünfzig", "sechzig", "siebzig", "achtzig", "neunzig"]
 _DE_ORDINALS = {1: "erst", 3: "dritt", 7: "siebt", 8: "acht"}
-_EN_MONTHS = "January February March April May June July August September October November December".split()
-_DE_MONTHS = "Januar Februar März April Mai Juni Juli August September Oktober November Dezember".split()
+_EN_MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+_DE_MONTHS = ["Januar", "Februar", "März", "April", "Mai", "Juni", "Juli", "August", "September", "Oktober", "November", "Dezember"]
 _DAYS_IN_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
-VERSION = 1  # raise when `corpus` gives other sentences for the same arguments, so that stored ones are made anew
+VERSION = (
+    1  # raise when `corpus` gives other sentences for the same arguments, so that stored ones are made anew
+)
 
 
 class Phrase(NamedTuple):
@@ -52,7 +59,9 @@ def _german_stem(n: int) -> str:
     if n < 100:
         return (f"{_DE_SMALL[n % 10]}und" if n % 10 else "") + _DE_TENS[n // 10]
     if n < 1000:
-        return ("" if n < 200 else _DE_SMALL[n // 100]) + "hundert" + (_german_stem(n % 100) if n % 100 else "")
+        return (
+            ("" if n < 200 else _DE_SMALL[n // 100]) + "hundert" + (_german_stem(n % 100) if n % 100 else "")
+        )
     rest = n % 1000
     # Within a larger number the hundred is counted: 1100 is tausendeinhundert, although 100 alone is hundert.
     below = "" if not rest else "ein" + _german_stem(rest) if 100 <= rest < 200 else _german_stem(rest)
@@ -205,7 +214,9 @@ def _sentences(rng: np.random.Generator) -> Iterator[Phrase]:
         yield Phrase(english.format(phrase.english), german.format(phrase.german))
 
 
-def corpus(train_pairs: int = 12_000, test_pairs: int = 256, seed: int = 1) -> tuple[list[Phrase], list[Phrase]]:
+def corpus(
+    train_pairs: int = 12_000, test_pairs: int = 256, seed: int = 1
+) -> tuple[list[Phrase], list[Phrase]]:
     """Distinct sentence pairs for training and a held-out test, a function of the arguments alone.
 
     No English and no German sentence occurs twice, neither within a part nor across the two.

@@ -29,8 +29,9 @@ class Sequences:
     """
 
     def __init__(self, path: Path):
-        self.tokens: np.ndarray = np.load(_tokens_file(path), mmap_mode="r")
-        self.offsets: np.ndarray = np.load(_offsets_file(path), mmap_mode="r")
+        # asarray: indexing the memmap class itself costs a Python call each time.
+        self.tokens = np.asarray(np.load(_tokens_file(path), mmap_mode="r"))
+        self.offsets = np.asarray(np.load(_offsets_file(path), mmap_mode="r"))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -43,7 +44,9 @@ class Sequences:
         return np.diff(self.offsets)
 
 
-def write_sequences(path: Path, chunks: Iterable[tuple[np.ndarray, np.ndarray]], vocab_size: int) -> np.ndarray:
+def write_sequences(
+    path: Path, chunks: Iterable[tuple[np.ndarray, np.ndarray]], vocab_size: int
+) -> np.ndarray:
     """Writes (tokens, lengths) chunks one after another as they come, and returns all lengths (int64 [sequences])."""
     lengths: list[np.ndarray] = [np.zeros(0, np.int64)]
     dtype = token_dtype(vocab_size)
@@ -118,4 +121,6 @@ def file_digest(path: Path) -> str:
 
 def fingerprint(settings: Any) -> str:
     """32 hexadecimal digits that change with any of the settings (anything that JSON can write)."""
-    return hashlib.blake2b(json.dumps(settings, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(
+        json.dumps(settings, sort_keys=True, default=str).encode(), digest_size=16
+    ).hexdigest()

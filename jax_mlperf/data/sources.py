@@ -91,7 +91,10 @@ TRANSFORMER: dict[str, tuple[Source, ...]] = {
             f"{REFERENCE}/vocab/vocab.translate_ende_wmt32k.32768.subwords",
             (
                 File(
-                    "vocab.translate_ende_wmt32k.32768.subwords", 324_027, "0067c33184fa284ef6dc422dffcf8088", 33_708
+                    "vocab.translate_ende_wmt32k.32768.subwords",
+                    324_027,
+                    "0067c33184fa284ef6dc422dffcf8088",
+                    33_708,
                 ),
             ),
             size=324_027,
@@ -101,9 +104,17 @@ TRANSFORMER: dict[str, tuple[Source, ...]] = {
     "multi30k": (
         *_multi30k("train", 29_000, "0065d13af80720a55ca8153d126e6627", "81ff90b99829c0cd4b1b587d394afd39"),
         *_multi30k("val", 1_014, "2b69aa9253948ac9f67e94917272dd40", "6e0e229eb049e3fc99a1ef02fb2d5f91"),
-        *_multi30k("test_2016_flickr", 1_000, "ff2c0fcb4893a13bd73414306bc250ae", "efd67d314d98489b716b145475101932"),
-        *_multi30k("test_2017_flickr", 1_000, "005396bac545d880abe6f00bbb7dbbb4", "6a8d5c87f6ae19e3d35681aa6fd16571"),
-        *_multi30k("test_2017_mscoco", 461, "a7b684e0edbef1d4a23660c8e8e743fd", "e8cd6ec2bc8a11fc846fa48a46e3d0bb"),
-        *_multi30k("test_2018_flickr", 1_071, "a152878809942757a55ce087073486b8", "87e00327083dd69feaa029a8f7c1a047"),
+        *_multi30k(
+            "test_2016_flickr", 1_000, "ff2c0fcb4893a13bd73414306bc250ae", "efd67d314d98489b716b145475101932"
+        ),
+        *_multi30k(
+            "test_2017_flickr", 1_000, "005396bac545d880abe6f00bbb7dbbb4", "6a8d5c87f6ae19e3d35681aa6fd16571"
+        ),
+        *_multi30k(
+            "test_2017_mscoco", 461, "a7b684e0edbef1d4a23660c8e8e743fd", "e8cd6ec2bc8a11fc846fa48a46e3d0bb"
+        ),
+        *_multi30k(
+            "test_2018_flickr", 1_071, "a152878809942757a55ce087073486b8", "87e00327083dd69feaa029a8f7c1a047"
+        ),
     ),
 }

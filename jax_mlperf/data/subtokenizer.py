@@ -145,7 +145,9 @@ class Subtokenizer:
         self.entries = list(entries)
         self._ids = {entry: i for i, entry in enumerate(self.entries)}
         if len(self._ids) != len(self.entries):
-            raise UserError(f"the vocabulary repeats {len(self.entries) - len(self._ids)} of its {len(self.entries)} entries: each may stand in it once")
+            raise UserError(
+                f"the vocabulary repeats {len(self.entries) - len(self._ids)} of its {len(self.entries)} entries: each may stand in it once"
+            )
         self.alphabet = frozenset("".join(self.entries)) | ESCAPE_CHARACTERS
         self._longest = max(map(len, self.entries), default=0)
         self._table = _TokenTable(self._segment_token)
@@ -164,7 +166,9 @@ class Subtokenizer:
         entries = [line.strip() for line in lines if line.strip()]
         for number, entry in enumerate(entries, 1):
             if len(entry) < 3 or entry[0] not in "'\"" or entry[-1] != entry[0]:
-                raise UserError(f"{path}, line {number}: {entry!r} is not a vocabulary entry; each stands in single quotes")
+                raise UserError(
+                    f"{path}, line {number}: {entry!r} is not a vocabulary entry; each stands in single quotes"
+                )
         return cls([entry[1:-1] for entry in entries])
 
     def write(self, path: str | os.PathLike[str]) -> None:
@@ -232,6 +236,8 @@ class Subtokenizer:
                     start = end
                     break
             else:
-                raise UserError(f"the vocabulary cannot write {escaped[start]!r} (of {token!r}): it needs every character "
-                                "of its alphabet, and \\ _ u ; 0-9, as entries of their own")
+                raise UserError(
+                    f"the vocabulary cannot write {escaped[start]!r} (of {token!r}): it needs every character "
+                    "of its alphabet, and \\ _ u ; 0-9, as entries of their own"
+                )
         return ids

@@ -50,7 +50,9 @@ class Settings:
 
 VARIANTS = {
     "wmt": Settings(
-        "wmt", ("news-commentary-v12.de-en", "commoncrawl.de-en", "europarl-v7.de-en"), eval_split="newstest2014"
+        "wmt",
+        ("news-commentary-v12.de-en", "commoncrawl.de-en", "europarl-v7.de-en"),
+        eval_split="newstest2014",
     ),
     "multi30k": Settings("multi30k", ("train",), eval_split="test_2016_flickr", vocab_size=8192),
     "tiny": Settings("tiny", ("train",), eval_split="test", vocab_size=400),
@@ -116,7 +118,9 @@ def _text_file(raw: Path, name: str) -> Path:
     return next(iter(sorted(raw.rglob(name))), path)
 
 
-def _files(data_dir: str | os.PathLike[str], settings: Settings, splits: Sequence[str], language: str) -> list[Path]:
+def _files(
+    data_dir: str | os.PathLike[str], settings: Settings, splits: Sequence[str], language: str
+) -> list[Path]:
     raw = raw_folder(data_dir, settings)
     return [_text_file(raw, f"{split}.{language}") for split in splits]
 
@@ -126,8 +130,11 @@ def required_files(data_dir: str | os.PathLike[str], settings: Settings) -> list
     if settings.variant == "tiny":
         return []
     splits = (*settings.train_splits, settings.eval_split)
-    paths = [path for language in (settings.source_language, settings.target_language)
-             for path in _files(data_dir, settings, splits, language)]
+    paths = [
+        path
+        for language in (settings.source_language, settings.target_language)
+        for path in _files(data_dir, settings, splits, language)
+    ]
     if not settings.vocab_size:
         paths.append(_text_file(raw_folder(data_dir, settings), PUBLISHED_VOCABULARY))
     return [(path, path.is_file()) for path in paths]
@@ -140,9 +147,15 @@ def generate_tiny(data_dir: str | os.PathLike[str], settings: Settings) -> None:
     if records.read_meta(raw) == meta:
         return
     with records.written_atomically(raw) as folder:
-        for split, pairs in zip((settings.train_splits[0], settings.eval_split), number_words.corpus(), strict=True):
-            for language, lines in zip((settings.source_language, settings.target_language), zip(*pairs, strict=True), strict=True):
-                (folder / f"{split}.{language}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        for split, pairs in zip(
+            (settings.train_splits[0], settings.eval_split), number_words.corpus(), strict=True
+        ):
+            for language, lines in zip(
+                (settings.source_language, settings.target_language), zip(*pairs, strict=True), strict=True
+            ):
+                (folder / f"{split}.{language}").write_text(
+                    "".join(f"{line}\n" for line in lines), encoding="utf-8"
+                )
         records.write_meta(folder, meta)
 
 
@@ -171,8 +184,10 @@ def prepare(
         generate_tiny(data_dir, settings)
     missing = [path for path, exists in required_files(data_dir, settings) if not exists]
     if missing:
-        raise UserError(f"{len(missing)} text files are missing, {missing[0]} first: get them with "
-                        "`python -m jax_mlperf data download` and the same config and data_dir")
+        raise UserError(
+            f"{len(missing)} text files are missing, {missing[0]} first: get them with "
+            "`python -m jax_mlperf data download` and the same config and data_dir"
+        )
     folder = prepared_folder(data_dir, settings)
     fingerprint = _fingerprint(data_dir, settings)
     meta = records.read_meta(folder)
@@ -186,8 +201,11 @@ def prepare(
 
 def _fingerprint(data_dir: str | os.PathLike[str], settings: Settings) -> str:
     splits = (*settings.train_splits, settings.eval_split)
-    paths = [path for language in (settings.source_language, settings.target_language)
-             for path in _files(data_dir, settings, splits, language)]
+    paths = [
+        path
+        for language in (settings.source_language, settings.target_language)
+        for path in _files(data_dir, settings, splits, language)
+    ]
     if not settings.vocab_size:
         paths.append(_text_file(raw_folder(data_dir, settings), PUBLISHED_VOCABULARY))
     known = dataclasses.asdict(dataclasses.replace(settings, raw_dir=""))
@@ -202,12 +220,16 @@ def _write_pairs(
     evaluation = [_files(data_dir, settings, (settings.eval_split,), language) for language in languages]
     for source, target in zip(train[0] + evaluation[0], train[1] + evaluation[1], strict=True):
         if (lines := count_lines(source)) != (others := count_lines(target)):
-            raise UserError(f"{source} has {lines} lines and {target} has {others}: line i of one must translate line i of the other")
+            raise UserError(
+                f"{source} has {lines} lines and {target} has {others}: line i of one must translate line i of the other"
+            )
     _write_vocabulary(folder, data_dir, settings, [*train[0], *train[1]])
     subtokenizer = Subtokenizer.from_file(folder / VOCABULARY)
     sizes = {
         f"{name}.{side}": records.write_sequences(
-            folder / f"{name}.{side}", encode_files(paths, folder / VOCABULARY, workers), subtokenizer.vocab_size
+            folder / f"{name}.{side}",
+            encode_files(paths, folder / VOCABULARY, workers),
+            subtokenizer.vocab_size,
         )
         for name, sides in (("train", train), ("eval", evaluation))
         for side, paths in zip(("source", "target"), sides, strict=True)
@@ -215,22 +237,29 @@ def _write_pairs(
     for name, paths in ((EVAL_SOURCES, evaluation[0]), (EVAL_REFERENCES, evaluation[1])):
         (folder / name).write_bytes("\n".join(line.strip() for line in read_lines(paths[0])).encode("utf-8"))
     source, target = sizes["train.source"], sizes["train.target"]
-    records.write_meta(folder, dataclasses.asdict(Meta(
-        fingerprint=fingerprint,
-        vocab_size=subtokenizer.vocab_size,
-        train_pairs=len(source),
-        train_source_tokens=int(source.sum()),
-        train_target_tokens=int(target.sum()),
-        max_source_length=int(source.max(initial=0)),
-        max_target_length=int(target.max(initial=0)),
-        length_counts=np.bincount(np.maximum(source, target)).tolist(),
-        eval_sentences=len(sizes["eval.source"]),
-        eval_max_source_length=int(sizes["eval.source"].max(initial=0)),
-        eval_max_target_length=int(sizes["eval.target"].max(initial=0)),
-    )))
+    records.write_meta(
+        folder,
+        dataclasses.asdict(
+            Meta(
+                fingerprint=fingerprint,
+                vocab_size=subtokenizer.vocab_size,
+                train_pairs=len(source),
+                train_source_tokens=int(source.sum()),
+                train_target_tokens=int(target.sum()),
+                max_source_length=int(source.max(initial=0)),
+                max_target_length=int(target.max(initial=0)),
+                length_counts=np.bincount(np.maximum(source, target)).tolist(),
+                eval_sentences=len(sizes["eval.source"]),
+                eval_max_source_length=int(sizes["eval.source"].max(initial=0)),
+                eval_max_target_length=int(sizes["eval.target"].max(initial=0)),
+            )
+        ),
+    )
 
 
-def _write_vocabulary(folder: Path, data_dir: str | os.PathLike[str], settings: Settings, train: list[Path]) -> None:
+def _write_vocabulary(
+    folder: Path, data_dir: str | os.PathLike[str], settings: Settings, train: list[Path]
+) -> None:
     if settings.vocab_size:
         entries = build_vocabulary(count_tokens(train), target_size=settings.vocab_size)
         Subtokenizer(entries).write(folder / VOCABULARY)
@@ -239,7 +268,9 @@ def _write_vocabulary(folder: Path, data_dir: str | os.PathLike[str], settings: 
         (folder / VOCABULARY).write_bytes(published.read_bytes())
 
 
-def _write_packing(folder: Path, fingerprint: str, source_length: int, target_length: int, max_length: int) -> None:
+def _write_packing(
+    folder: Path, fingerprint: str, source_length: int, target_length: int, max_length: int
+) -> None:
     place = packing_folder(folder, source_length, target_length, max_length)
     fingerprint = records.fingerprint([fingerprint, packing.ALGORITHM])
     meta = records.read_meta(place)
@@ -255,7 +286,14 @@ def _write_packing(folder: Path, fingerprint: str, source_length: int, target_le
         np.save(temporary / "row_offsets.npy", packed.row_offsets)
         np.save(temporary / "pair_ids.npy", kept[packed.pair_ids].astype(np.int32))
         meta_of_packing = PackingMeta(
-            fingerprint, source_length, target_length, max_length, packed.rows, len(kept), int(source.sum()), int(target.sum())
+            fingerprint,
+            source_length,
+            target_length,
+            max_length,
+            packed.rows,
+            len(kept),
+            int(source.sum()),
+            int(target.sum()),
         )
         records.write_meta(temporary, dataclasses.asdict(meta_of_packing))
 
@@ -274,11 +312,15 @@ def download(data_dir: str | os.PathLike[str], settings: Settings, mirror: str |
 
 def verify(data_dir: str | os.PathLike[str], settings: Settings) -> list[fetch.Check]:
     """Holds the variant's text files against the known sizes, line counts and checksums (none for the generated variant)."""
-    return [] if settings.variant == "tiny" else fetch.verify(_sources(settings), raw_folder(data_dir, settings))
+    return (
+        [] if settings.variant == "tiny" else fetch.verify(_sources(settings), raw_folder(data_dir, settings))
+    )
 
 
 def _sources(settings: Settings) -> tuple[Source, ...]:
     if settings.variant not in TRANSFORMER:
-        raise UserError(f"nothing is known to download for {settings.variant!r}: put the text files into its raw_dir; "
-                        f"published are {', '.join(TRANSFORMER)}")
+        raise UserError(
+            f"nothing is known to download for {settings.variant!r}: put the text files into its raw_dir; "
+            f"published are {', '.join(TRANSFORMER)}"
+        )
     return TRANSFORMER[settings.variant]

@@ -20,7 +20,9 @@ SEARCH_RANGE = (1, 1000)  # of min_count, as the reference
 CHARACTERS_PER_FILE = 100_000_000  # the reference's 1e6 would see only half of Multi30k
 
 
-def count_tokens(paths: Iterable[str | os.PathLike[str]], characters_per_file: int = CHARACTERS_PER_FILE) -> Counter[str]:
+def count_tokens(
+    paths: Iterable[str | os.PathLike[str]], characters_per_file: int = CHARACTERS_PER_FILE
+) -> Counter[str]:
     """Counts the tokens of text files, evenly thinned to about characters_per_file each.
 
     The reference's rule: skip int(bytes / (2 * budget)) lines, take one, until the budget is used.
@@ -47,7 +49,9 @@ class _Level:
 
     positions: np.ndarray  # int64: where a substring of this length starts
     nodes: np.ndarray  # int64, same length: which distinct substring it is
-    parents: np.ndarray  # int64 [nodes]: the node one level up that is the substring without its last character
+    parents: (
+        np.ndarray
+    )  # int64 [nodes]: the node one level up that is the substring without its last character
     examples: np.ndarray  # int64 [nodes]: one position where the node starts
 
 
@@ -72,7 +76,9 @@ class _Substrings:
         for length in range(1, int(room.max()) + 1):
             keep = room[positions] >= length
             positions, above = positions[keep], above[keep]
-            keys, examples, nodes = np.unique(above * base + letters[positions + length - 1], return_index=True, return_inverse=True)
+            keys, examples, nodes = np.unique(
+                above * base + letters[positions + length - 1], return_index=True, return_inverse=True
+            )
             yield _Level(positions, nodes, keys // base, positions[examples])
             above = nodes
 
@@ -130,7 +136,9 @@ class VocabularyBuilder:
         if not token_counts:
             raise UserError("there is no text to build a vocabulary from: the files are empty")
         self.reserved = list(reserved)
-        self.alphabet = frozenset("".join(token_counts)) | frozenset("".join(self.reserved)) | ESCAPE_CHARACTERS
+        self.alphabet = (
+            frozenset("".join(token_counts)) | frozenset("".join(self.reserved)) | ESCAPE_CHARACTERS
+        )
         self._substrings = _Substrings(token_counts, self.alphabet)
         singles = [np.ones(len(self._substrings.levels[0].parents), bool)]
         self._first_starts = self._substrings.segment_starts(singles)
@@ -146,7 +154,9 @@ class VocabularyBuilder:
         counted = {c: 0 for c in self.alphabet}
         for depth, (keep, count) in enumerate(zip(kept, remaining, strict=True)):
             chosen = np.flatnonzero(keep) if depth else np.arange(len(keep))
-            counted.update((self._substrings.string(depth + 1, node), int(count[node])) for node in chosen.tolist())
+            counted.update(
+                (self._substrings.string(depth + 1, node), int(count[node])) for node in chosen.tolist()
+            )
         ordered = sorted(((count, entry) for entry, count in counted.items()), reverse=True)
         return self.reserved + [entry for _, entry in ordered]
 
@@ -192,6 +202,8 @@ def build_vocabulary(
         return builder.build(min_count)
     assert target_size is not None
     if target_size < len(builder.alphabet) + len(RESERVED):
-        raise UserError(f"vocabulary size {target_size} is below the {len(builder.alphabet)} characters of the text and "
-                        f"{len(RESERVED)} reserved entries, which it must hold: ask for more")
+        raise UserError(
+            f"vocabulary size {target_size} is below the {len(builder.alphabet)} characters of the text and "
+            f"{len(RESERVED)} reserved entries, which it must hold: ask for more"
+        )
     return builder.search(target_size, max(1, int(tolerance * target_size)))

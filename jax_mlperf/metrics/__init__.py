@@ -1,0 +1,1 @@
+"""Quality metrics, each on its official scorer."""

@@ -1,4 +1,4 @@
-"""Uncased corpus BLEU of the MLPerf translation benchmark, from ten integers that may be summed over hosts."""
+"""Uncased corpus BLEU of MLPerf translation, from ten integers that may be summed over hosts."""
 
 import math
 from collections.abc import Sequence
@@ -13,11 +13,13 @@ def bleu_statistics(hypotheses: Sequence[str], references: Sequence[str]) -> np.
     """Counts of sacreBLEU with mteval-v14 international tokenisation on lowercased text.
 
     Args:
-      hypotheses, references: as many raw, detokenised sentences; none at all is allowed (a host without sentences).
+      hypotheses, references: as many raw, detokenised sentences; none at all is allowed (a host without
+        sentences).
 
     Returns:
-      int64 [10]: matched n-grams of order 1 to 4, candidate n-grams of order 1 to 4, tokens of the hypotheses, tokens
-      of the references. Sum these over hosts before `bleu_score`: a mean of scores would be wrong.
+      int64 [10]: matched n-grams of order 1 to 4, candidate n-grams of order 1 to 4, tokens of the
+      hypotheses, tokens of the references. Sum these over hosts before `bleu_score`: a mean of scores would
+      be wrong.
 
     Raises:
       ValueError: the numbers of hypotheses and references differ.
@@ -26,7 +28,8 @@ def bleu_statistics(hypotheses: Sequence[str], references: Sequence[str]) -> np.
         raise ValueError(f"{len(hypotheses)} hypotheses for {len(references)} references")
     if not hypotheses:
         return np.zeros(2 * _ORDERS + 2, np.int64)
-    metric = BLEU(lowercase=True, tokenize="intl", force=True)  # force: no warning about tokenised-looking text
+    # force: no warning about text that looks tokenised already
+    metric = BLEU(lowercase=True, tokenize="intl", force=True)
     counts = metric.corpus_score(list(hypotheses), [list(references)])
     return np.array([*counts.counts, *counts.totals, counts.sys_len, counts.ref_len], np.int64)
 
@@ -34,9 +37,9 @@ def bleu_statistics(hypotheses: Sequence[str], references: Sequence[str]) -> np.
 def bleu_score(statistics: np.ndarray) -> float:
     """BLEU-4 in 0 to 100 (Papineni et al. 2002, smoothed as mteval does) of the sum of `bleu_statistics`.
 
-    The k-th order without a match counts as 1 / 2**k matches. As in the reference's compute_bleu.py, and unlike
-    sacreBLEU, which scores 0, an order without candidates is left out of the mean's sum, and a corpus without any
-    match is smoothed too. Both happen in corpora of a few words only.
+    The k-th order without a match counts as 1 / 2**k matches. As in the reference's compute_bleu.py, and
+    unlike sacreBLEU, which scores 0, an order without candidates is left out of the mean's sum, and a corpus
+    without any match is smoothed too. Both happen in corpora of a few words only.
     """
     matches, candidates = statistics[:_ORDERS], statistics[_ORDERS : 2 * _ORDERS]
     hypothesis_length, reference_length = int(statistics[-2]), int(statistics[-1])

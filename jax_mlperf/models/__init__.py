@@ -1,0 +1,1 @@
+"""Flax NNX modules: no data, no loss, no config object."""

@@ -1,4 +1,4 @@
-"""The Transformer of MLPerf Training v0.5 to v0.7 (Vaswani et al. 2017, pre-norm, one shared embedding matrix)."""
+"""The Transformer of MLPerf Training v0.5 to v0.7 (Vaswani et al. 2017, pre-norm, one shared embedding)."""
 
 import jax
 import jax.numpy as jnp
@@ -20,18 +20,19 @@ from jax_mlperf.ops.positions import sinusoidal_encoding
 def shift_right(targets: jax.Array, targets_position: jax.Array) -> jax.Array:
     """The decoder's input ids [B, T]: the previous slot's id, and 0 at the start of every segment.
 
-    Id 0 embeds to the zero vector, so every packed sentence starts as decoding does (spec section 3: packing with
-    a plain shift would feed the previous sentence's EOS).
+    Id 0 embeds to the zero vector, so every packed sentence starts as decoding does (spec section 3: packing
+    with a plain shift would feed the previous sentence's EOS).
     """
     previous = jnp.pad(targets, ((0, 0), (1, 0)))[:, :-1]
     return jnp.where(targets_position == 0, 0, previous)
 
 
 class Transformer(nnx.Module):
-    """Encoder-decoder model; "big" is d_model 1024, ffn_dim 4096, 16 heads, 6 + 6 layers: 210,804,736 parameters.
+    """Encoder-decoder model; "big" is d_model 1024, ffn_dim 4096, 16 heads, 6 + 6 layers.
 
-    Parameters are float32 whatever `dtype` is; LayerNorm statistics, softmax and the accumulation of the logits are
-    float32. Initial values (spec section 4): embedding Normal(0, d_model**-0.5), kernels Glorot uniform, biases 0.
+    Parameters are float32 whatever `dtype` is; LayerNorm statistics, softmax and the accumulation of the
+    logits are float32. Initial values (spec section 4): embedding Normal(0, d_model**-0.5), kernels Glorot
+    uniform, biases 0.
 
     Args:
       vocab_size: rows of the embedding matrix, shared by source, target and logits.
@@ -59,7 +60,7 @@ class Transformer(nnx.Module):
         num_layers: int,
         dropout_rate: float,
         attention_dropout_rate: float | None = None,
-        dtype: jnp.dtype = jnp.dtype(jnp.bfloat16),
+        dtype: jax.typing.DTypeLike = jnp.bfloat16,
         attention_implementation: Implementation = "auto",
         rngs: nnx.Rngs,
     ):
@@ -92,7 +93,7 @@ class Transformer(nnx.Module):
         return (embedded + sinusoidal_encoding(positions, self.d_model)).astype(self.dtype)
 
     def logits(self, decoded: jax.Array) -> jax.Array:
-        """Product with the transposed embedding, no bias: [..., d] -> float32 [..., V], never rounded to `dtype`."""
+        """Product with the transposed embedding, no bias: [..., d] -> float32 [..., V], not rounded."""
         return tied_logits(decoded, self.embedding[...])
 
     def encode(
@@ -119,7 +120,8 @@ class Transformer(nnx.Module):
 
         Args:
           inputs, inputs_position, inputs_segmentation: int32 [B, S]; 0 is padding in the first and the last.
-          targets, targets_position, targets_segmentation: int32 [B, T]; positions restart at 0 in every segment.
+          targets, targets_position, targets_segmentation: int32 [B, T]; positions restart at 0 in every
+            segment.
           rngs: stream "dropout" turns dropout on; None is evaluation.
         """
         source = self.encode(inputs, inputs_position, inputs_segmentation, rngs=rngs)

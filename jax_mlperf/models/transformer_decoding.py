@@ -2,8 +2,8 @@
 
 Shapes: B sentences, S source slots, K beams, L output slots, H heads, D head dimension.
 Keys and values of past steps lie in [B, H, L * K, D], where each beam writes its own row of every step. When
-hypotheses change beams only the ancestry [B, K, L] is permuted; every query is multiplied with the rows of all beams
-and a mask leaves its own history. The cache is read once for all beams and never copied.
+hypotheses change beams only the ancestry [B, K, L] is permuted; every query is multiplied with the rows of
+all beams and a mask leaves its own history. The cache is read once for all beams and never copied.
 """
 
 from typing import NamedTuple
@@ -23,7 +23,6 @@ from jax_mlperf.ops.beam_search import (
     new_ancestry,
     record_ancestry,
 )
-from jax_mlperf.ops.matmul import tied_logits
 
 
 class KeyValue(NamedTuple):
@@ -34,7 +33,7 @@ class KeyValue(NamedTuple):
 
 
 class SourceMemory(NamedTuple):
-    """What decoding needs of the source: keys and values of every decoder layer, and mask bool [B, 1, 1, S]."""
+    """What decoding needs of the source: keys and values per decoder layer; mask bool [B, 1, 1, S]."""
 
     layers: list[KeyValue]
     mask: jax.Array
@@ -96,13 +95,15 @@ def init_cache(model: Transformer, batch: int, beams: int, max_length: int) -> C
     """An empty cache for `max_length` steps in the model's compute dtype."""
     shape = (batch, model.num_heads, max_length * beams, model.d_model // model.num_heads)
     empty = jnp.zeros(shape, model.dtype)
-    return Cache(new_ancestry(batch, beams, max_length), [KeyValue(empty, empty) for _ in model.decoder_layers])
+    return Cache(
+        new_ancestry(batch, beams, max_length), [KeyValue(empty, empty) for _ in model.decoder_layers]
+    )
 
 
 def decode_step(
     model: Transformer, source: SourceMemory, ids: jax.Array, cache: Cache, index: jax.Array
 ) -> tuple[jax.Array, Cache]:
-    """Logits float32 [B, K, V] of token `index` after the tokens before it, the last of which is ids int32 [B, K].
+    """Logits float32 [B, K, V] of token `index` after ids int32 [B, K] and the tokens before them.
 
     At index 0 ids must be 0, which embeds to the zero vector.
     """
@@ -135,8 +136,8 @@ def translate(
 ) -> BeamResult:
     """Beam search translations of sentences int32 [B, S], 0 = padding, EOS included, one a row.
 
-    The benchmark's beams are 4, alpha 0.6 and max_length S + 50 (spec section 7). Pure: jit it with the model's
-    parameters as arguments.
+    The benchmark's beams are 4, alpha 0.6 and max_length S + 50 (spec section 7). Pure: jit it with the
+    model's parameters as arguments.
     """
     model = _with_cast_kernels(model)
     source = read_source(model, inputs)

@@ -1,7 +1,8 @@
-"""The layers of the Transformer: attention, feed-forward network, layer normalisation, encoder and decoder layer.
+"""The layers of the Transformer: attention, feed-forward network, layer norm, encoder and decoder layer.
 
-Parameters are float32 and cast to the compute dtype where they are used. `rngs` is given for training (dropout on)
-and None for evaluation. Shapes: B rows, T target slots, S source slots, d model dimension, H heads, D = d / H.
+Parameters are float32 and cast to the compute dtype where they are used. `rngs` is given for training
+(dropout on) and None for evaluation. Shapes: B rows, T target slots, S source slots, d model dimension, H
+heads, D = d / H.
 """
 
 from dataclasses import dataclass

@@ -9,7 +9,9 @@ from jax_mlperf.ops.dropout import dropout
 
 Implementation = Literal["auto", "xla", "cudnn"]
 
-MASKED_LOGIT = -1e9  # the reference's mask bias (spec section 4): finite, so that a fully masked row has no NaN
+MASKED_LOGIT = (
+    -1e9
+)  # the reference's mask bias (spec section 4): finite, so that a fully masked row has no NaN
 
 
 def segment_mask(query_segmentation: jax.Array, key_segmentation: jax.Array, causal: bool) -> jax.Array:
@@ -48,7 +50,8 @@ def _probabilities_forward(
 def _probabilities_backward(
     residuals: tuple[jax.Array, jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array, None]:
-    """Saves one array, not two, and keeps both products in the inputs' dtype, where autodiff makes them float32.
+    """Saves one array, not two, and keeps both products in the inputs' dtype, where autodiff makes them
+    float32.
 
     Where the mask hides a key its probability is 0, and so is its logit's gradient.
     """
@@ -64,7 +67,12 @@ _probabilities.defvjp(_probabilities_forward, _probabilities_backward)
 
 
 def _attention_xla(
-    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array, rate: float, dropout_key: jax.Array | None
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array,
+    rate: float,
+    dropout_key: jax.Array | None,
 ) -> jax.Array:
     scaled = query * jnp.asarray(query.shape[-1] ** -0.5, query.dtype)
     probabilities = dropout(_probabilities(scaled, key, mask), rate, dropout_key)
@@ -94,10 +102,10 @@ def attention(
     """softmax(q k^T / sqrt(D)) v within segments (Vaswani et al. 2017, section 3.2.1).
 
     "auto" takes cuDNN on a GPU for 16-bit inputs without dropout, and XLA for all else. JAX's public
-    `dot_product_attention` has no dropout argument; the private function under it has one, but with a seed that is
-    a constant of the compiled program, so every step would drop the same elements. The closed division fixes
-    attention dropout at 0.1, hence trains on the XLA path: float32 softmax, probabilities kept once in the inputs'
-    dtype for the backward pass, dropout mask recomputed there.
+    `dot_product_attention` has no dropout argument; the private function under it has one, but with a seed
+    that is a constant of the compiled program, so every step would drop the same elements. The closed
+    division fixes attention dropout at 0.1, hence trains on the XLA path: float32 softmax, probabilities kept
+    once in the inputs' dtype for the backward pass, dropout mask recomputed there.
 
     Args:
       query: [B, T, H, D]; the dtype of all three is the dtype of the two matrix products.
@@ -114,10 +122,14 @@ def attention(
       ValueError: "cudnn" was asked for together with dropout, or `causal` with T != S.
     """
     if causal and query.shape[1] != key.shape[1]:
-        raise ValueError(f"causal attention needs as many queries as keys, got {query.shape[1]} and {key.shape[1]}")
+        raise ValueError(
+            f"causal attention needs as many queries as keys, got {query.shape[1]} and {key.shape[1]}"
+        )
     drops = dropout_key is not None and dropout_rate > 0.0
     if implementation == "cudnn" and drops:
-        raise ValueError("cuDNN attention has no dropout in JAX's public API: use implementation='xla' or rate 0")
+        raise ValueError(
+            "cuDNN attention has no dropout in JAX's public API: use implementation='xla' or rate 0"
+        )
     mask = segment_mask(query_segmentation, key_segmentation, causal)
     if implementation == "cudnn" or (implementation == "auto" and not drops and _cudnn_fits(query, key)):
         return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation="cudnn")

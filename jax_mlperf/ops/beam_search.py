@@ -22,9 +22,9 @@ class Cache(NamedTuple):
 
     Attributes:
       beams: arrays [B, K, ...] that belong to the hypothesis: when hypotheses change places, these follow.
-      shared: arrays that stay in place, whatever they hold. Keys and values of past steps belong here, together with
-        a small array in `beams` that says which of them are the hypothesis's own (`ancestry` below): the large
-        arrays are then never copied.
+      shared: arrays that stay in place, whatever they hold. Keys and values of past steps belong here,
+        together with a small array in `beams` that says which of them are the hypothesis's own (`ancestry`
+        below): the large arrays are then never copied.
     """
 
     beams: PyTree
@@ -42,7 +42,7 @@ class BeamResult(NamedTuple):
 
 
 class _State(NamedTuple):
-    index: jax.Array  # tokens generated so far
+    step: jax.Array  # tokens generated so far
     alive_ids: jax.Array  # [B, K, L]
     alive_log_probs: jax.Array  # [B, K], best first
     finished_ids: jax.Array  # [B, K, L]
@@ -83,8 +83,8 @@ def _take_beams(tree: PyTree, beams: jax.Array) -> PyTree:
 def _best_continuations(logits: jax.Array, log_probs: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The 2K most probable of all K * V continuations: log-probabilities, beams and tokens, each [B, 2K].
 
-    The best 2K of every beam first (they include the best of all), then the best among those, with ties as in one
-    sort. Log-softmax keeps the order of the logits, so only the selected ones are normalised.
+    The best 2K of every beam first (they include the best of all), then the best among those, with ties as in
+    one sort. Log-softmax keeps the order of the logits, so only the selected ones are normalised.
     """
     batch, beams, vocab = logits.shape
     count = min(2 * beams, vocab)
@@ -106,22 +106,27 @@ def _is_done(state: _State, alpha: float) -> jax.Array:
 def _step(state: _State, decode_fn: DecodeFn, alpha: float, early_stop: bool) -> _State:
     """One more token for every hypothesis; sentences that are done keep what they have."""
     beams = state.alive_log_probs.shape[1]
-    last = jax.lax.dynamic_index_in_dim(state.alive_ids, jnp.maximum(state.index - 1, 0), axis=2, keepdims=False)
-    logits, cache = decode_fn(jnp.where(state.index == 0, START, last), state.cache, state.index)
+    last = jax.lax.dynamic_index_in_dim(
+        state.alive_ids, jnp.maximum(state.step - 1, 0), axis=2, keepdims=False
+    )
+    logits, cache = decode_fn(jnp.where(state.step == 0, START, last), state.cache, state.step)
     log_probs, parents, tokens = _best_continuations(logits.astype(jnp.float32), state.alive_log_probs)
     ids = _take_beams(state.alive_ids, parents)
-    ids = jax.lax.dynamic_update_slice_in_dim(ids, tokens[..., None], state.index, axis=2)
+    ids = jax.lax.dynamic_update_slice_in_dim(ids, tokens[..., None], state.step, axis=2)
     ends = tokens == EOS
 
     alive_log_probs, alive = jax.lax.top_k(jnp.where(ends, _BARRED, log_probs), beams)
     alive_parents = jnp.take_along_axis(parents, alive, axis=1)
 
-    # A hypothesis whose probability is 0 (the copies of the start) has not finished, though it may end in EOS.
+    # A hypothesis whose probability is 0 (the copies of the start) has not finished, though it may end in
+    # EOS.
     complete = ends & (log_probs > _BARRED) & ~state.done[:, None]
-    new_scores = jnp.where(complete, log_probs / length_norm(state.index + 1, alpha), _BARRED)
-    finished_scores, finished = jax.lax.top_k(jnp.concatenate([state.finished_scores, new_scores], axis=1), beams)
+    new_scores = jnp.where(complete, log_probs / length_norm(state.step + 1, alpha), _BARRED)
+    finished_scores, finished = jax.lax.top_k(
+        jnp.concatenate([state.finished_scores, new_scores], axis=1), beams
+    )
     state = _State(
-        index=state.index + 1,
+        step=state.step + 1,
         alive_ids=_take_beams(ids, alive),
         alive_log_probs=alive_log_probs,
         finished_ids=_take_beams(jnp.concatenate([state.finished_ids, ids], axis=1), finished),
@@ -145,13 +150,14 @@ def beam_search(
     """Beam search of the MLPerf reference (spec section 7; transformer/model/beam_search.py).
 
     Every step takes the 2K best continuations; those that end in EOS compete for the K finished places by
-    log-probability / length_norm, the others go on. A sentence is done when its worst finished hypothesis (one is
-    enough) cannot be beaten by any still alive; its results are frozen then, so they do not depend on the other
-    sentences of the batch. The search stops when all sentences are done or `max_length` is reached. A sentence of
-    which nothing finished returns its hypotheses alive, scored as if finished at max_length.
+    log-probability / length_norm, the others go on. A sentence is done when its worst finished hypothesis
+    (one is enough) cannot be beaten by any still alive; its results are frozen then, so they do not depend on
+    the other sentences of the batch. The search stops when all sentences are done or `max_length` is reached.
+    A sentence of which nothing finished returns its hypotheses alive, scored as if finished at max_length.
 
     Args:
-      decode_fn: (ids int32 [B, K] (0 at the first step), cache, index of the step) -> (logits [B, K, V], cache).
+      decode_fn: (ids int32 [B, K] (0 at the first step), cache, index of the step) -> (logits [B, K, V],
+        cache).
       cache: the cache before the first step.
       batch, beams, max_length: B, K and L; L counts EOS.
       alpha: exponent of the length norm; 0.6 in the benchmark.
@@ -164,7 +170,7 @@ def beam_search(
     initial = _State(jnp.int32(0), ids, start, ids, barred, jnp.zeros((batch,), bool), cache)
 
     state = jax.lax.while_loop(
-        lambda state: (state.index < max_length) & ~jnp.all(state.done),
+        lambda state: (state.step < max_length) & ~jnp.all(state.done),
         lambda state: _step(state, decode_fn, alpha, early_stop),
         initial,
     )

@@ -1,23 +1,25 @@
 """Dropout whose random numbers cost little: a keyed counter hash that fuses into the surrounding arithmetic.
 
-`jax.random.bits` runs 20 rounds of threefry (or philox) per pair of words. A dropout mask needs no cryptographic
-strength: one multiply-xorshift permutation of the element's index is enough, is computed where the mask is used,
-needs no memory and no communication when the array is sharded, and is recomputed in the backward pass.
+`jax.random.bits` runs 20 rounds of threefry (or philox) per pair of words. A dropout mask needs no
+cryptographic strength: one multiply-xorshift permutation of the element's index is enough, is computed where
+the mask is used, needs no memory and no communication when the array is sharded, and is recomputed in the
+backward pass.
 """
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-# The multipliers and shifts of Chris Wellons' "lowbias32" integer hash (bias 0.17, found by search over hashes of
-# this form; https://nullprogram.com/blog/2018/07/31/). The second key word goes in between the two multiplications,
-# so that masks of two keys are not shifted copies of one sequence.
+# The multipliers and shifts of Chris Wellons' "lowbias32" integer hash (bias 0.17, found by search over
+# hashes of this form; https://nullprogram.com/blog/2018/07/31/). The second key word goes in between the two
+# multiplications, so that masks of two keys are not shifted copies of one sequence.
 _FIRST_MULTIPLIER = 0x7FEB352D
 _SECOND_MULTIPLIER = 0x846CA68B
 
 
 def hash_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Uniform random uint32 [*shape], a pure function of the key and of each element's flat index modulo 2**32.
+    """Uniform random uint32 [*shape], a pure function of the key and of each element's flat index modulo
+    2**32.
 
     The values do not depend on how the array is sharded.
     """
@@ -33,7 +35,8 @@ def hash_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    """Zeroes elements of x with probability `rate` and divides the others by 1 - rate (Srivastava et al. 2014).
+    """Zeroes elements of x with probability `rate` and divides the others by 1 - rate (Srivastava et al.
+    2014).
 
     Args:
       x: any float array.

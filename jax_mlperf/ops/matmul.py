@@ -8,12 +8,14 @@ import jax.numpy as jnp
 def tied_logits(decoded: jax.Array, table: jax.Array) -> jax.Array:
     """decoded [..., d] times the transpose of the float32 table [V, d]: float32 [..., V].
 
-    The product is in decoded's dtype with float32 accumulation and a float32 result. Autodiff would multiply the
-    float32 gradient of the result with 16-bit operands, in float32, and on the CPU transpose it ([N, V], the largest
-    array of the model) for the table's gradient. Here all three products are in decoded's dtype; the table's
-    gradient is float32 and comes from the small operand's transpose.
+    The product is in decoded's dtype with float32 accumulation and a float32 result. Autodiff would multiply
+    the float32 gradient of the result with 16-bit operands, in float32, and on the CPU transpose it ([N, V],
+    the largest array of the model) for the table's gradient. Here all three products are in decoded's dtype;
+    the table's gradient is float32 and comes from the small operand's transpose.
     """
-    return jnp.einsum("...d,vd->...v", decoded, table.astype(decoded.dtype), preferred_element_type=jnp.float32)
+    return jnp.einsum(
+        "...d,vd->...v", decoded, table.astype(decoded.dtype), preferred_element_type=jnp.float32
+    )
 
 
 def _tied_logits_forward(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 
 def sinusoidal_encoding(positions: jax.Array, dim: int) -> jax.Array:
-    """Sines of d/2 wavelengths, then their cosines, not interleaved (spec section 4; the reference's model_utils.py).
+    """Sines of d/2 wavelengths, then their cosines, not interleaved (spec section 4).
 
     Args:
       positions: int [...], counted from 0.

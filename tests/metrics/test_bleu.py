@@ -59,8 +59,8 @@ def test_spec_points(reference, hypothesis, score):
 
 
 def test_three_line_corpus():
-    references = "food bar brown cow | blee bloo dog sat | or please take me out".split(" | ")
-    hypotheses = "foo bar brown cow | blee bloo dog sit | please do take me out".split(" | ")
+    references = ["food bar brown cow", "blee bloo dog sat", "or please take me out"]
+    hypotheses = ["foo bar brown cow", "blee bloo dog sit", "please do take me out"]
     assert corpus_bleu(hypotheses, references) == pytest.approx(39.6538, abs=5e-5)
 
 
@@ -122,7 +122,7 @@ def test_unequal_numbers_are_refused():
 def test_newstest2014_against_itself_with_noise(shared_data):
     """Official scorer and ours on real text, and the spec's token count."""
     lines = (shared_data / "wmt" / "newstest2014.de").read_text("utf-8").split("\n")[:3003]
-    noised = [" ".join(word for i, word in enumerate(line.split(" ")) if (i * 7 + n) % 10) for n, line in enumerate(lines)]
+    noised = [" ".join(word for i, word in enumerate(line.split(" ")) if i % 9) for line in lines]
     official = BLEU(lowercase=True, tokenize="intl", force=True).corpus_score(noised, [lines])
     statistics = bleu_statistics(noised, lines)
     assert statistics[-1] == 64_676
