@@ -1,6 +1,7 @@
 """Batches of the Transformer benchmark from a folder that `jax_mlperf.data.transformer.prepare` made.
 
-The order of an epoch is drawn from (seed, epoch) for all processes alike, and each process assembles its own slice of the rows of
+The order of an epoch is drawn from (seed, epoch) for all processes alike, and each process assembles its own
+slice of the rows of
 every global batch: the same global batches on any number of processes, from any step on.
 """
 
@@ -42,7 +43,8 @@ class EvalSources(NamedTuple):
     """Encoded evaluation sentences, longest first.
 
     Attributes:
-      inputs: int32 [batches * batch, longest], 0 behind each EOS; the last batch is filled with repeats of the last row.
+      inputs: int32 [batches * batch, longest], 0 behind each EOS; the last batch is filled with repeats of
+        the last row.
       order: int64 [sentences]: row i is sentence order[i].
     """
 
@@ -53,8 +55,8 @@ class EvalSources(NamedTuple):
 def bucket_bounds(max_length: int, growth: float) -> list[int]:
     """Exclusive upper bounds of the length buckets, of which the last is max_length + 1.
 
-    From 8, each bound is max(x + 1, int(growth * x)) of the one before, while below max_length (growth 1.1 in the reference's
-    `transformer/utils/dataset.py`). The comment there gives another, wrong example.
+    From 8, each bound is max(x + 1, int(growth * x)) of the one before, while below max_length (growth 1.1 in
+    the reference's `transformer/utils/dataset.py`). The comment there gives another, wrong example.
     """
     bounds, bound = [], SHORTEST_BOUNDARY
     while bound < max_length:
@@ -64,8 +66,10 @@ def bucket_bounds(max_length: int, growth: float) -> list[int]:
 
 
 def bucket_shapes(max_length: int, growth: float, tokens: int, devices: int) -> list[BatchShape]:
-    """One batch shape for each bucket: tokens // upper bound sentences, rounded down to a multiple of devices (at least one each),
-    of as many slots as the bucket's longest sentence."""
+    """One batch shape for each bucket: tokens // upper bound sentences, each of the longest one's slots.
+
+    The sentences are rounded down to a multiple of devices, but for one on each.
+    """
     bounds = bucket_bounds(max_length, growth)
     return [
         BatchShape(max(tokens // bound // devices, 1) * devices, bound - 1, bound - 1) for bound in bounds
@@ -75,13 +79,14 @@ def bucket_shapes(max_length: int, growth: float, tokens: int, devices: int) -> 
 class TranslationData:
     """Training batches and the evaluation set. Construction reads `meta.json` only, no sentence.
 
-    A batch is a dict of int32 arrays [rows, slots]: "inputs" and "targets" (ids: 0 padding, 1 EOS), each with "_position" (from 0
-    in every segment) and "_segmentation" (from 1 in every row, 0 on padding). Every epoch holds every pair once; its last
-    batches are filled up with empty rows, all zero.
+    A batch is a dict of int32 arrays [rows, slots]: "inputs" and "targets" (ids: 0 padding, 1 EOS), each with
+    "_position" (from 0 in every segment) and "_segmentation" (from 1 in every row, 0 on padding). Every epoch
+    holds every pair once; its last batches are filled up with empty rows, all zero.
 
     Args:
       folder: the prepared folder.
-      batching: "packed": rows that hold several pairs, as prepared; "bucketed": one pair a row, batches of alike lengths.
+      batching: "packed": rows that hold several pairs, as prepared; "bucketed": one pair a row, batches of
+        alike lengths.
       batch_size: rows of a packed global batch; tokens (of either side, padding counted) of a bucketed one.
       max_length: longest side of the pairs that are used, EOS counted.
       packed_lengths: source and target slots of a packed row; bucketed batches take theirs from the buckets.
@@ -124,15 +129,14 @@ class TranslationData:
             self.batch_shapes = bucket_shapes(max_length, bucket_growth, batch_size, devices)
             starts = [0, *(shape.source_length + 1 for shape in self.batch_shapes)]
             counts = self.meta.length_counts
-            self._bucket_sizes = np.array(
-                [sum(counts[a:b]) for a, b in itertools.pairwise(starts)]
-            )
+            self._bucket_sizes = np.array([sum(counts[a:b]) for a, b in itertools.pairwise(starts)])
         else:
             raise UserError(f"batching is {batching!r}: it must be 'packed' or 'bucketed'")
         for shape in self.batch_shapes:
             if shape.rows % process_count:
                 raise UserError(
-                    f"a batch of {shape.rows} rows does not divide over {process_count} processes: use a multiple"
+                    f"a batch of {shape.rows} rows does not divide over {process_count} processes: "
+                    "use a multiple"
                 )
         if not self.train_samples:
             raise UserError(f"no training pair of {self.folder} is within max_length {max_length}: raise it")
@@ -156,7 +160,7 @@ class TranslationData:
         )
 
     def train_batches(self, seed: int, step: int = 0) -> Iterator[Batch]:
-        """This process's rows of the global batches of steps step, step + 1, ... without end; a pure function of (seed, step)."""
+        """This process's rows of the global batches from step on: a pure function of (seed, step)."""
         epoch, first = divmod(step, self.steps_per_epoch)
         while True:
             order = self._epoch_order(seed, epoch)
@@ -165,7 +169,7 @@ class TranslationData:
             epoch, first = epoch + 1, 0
 
     def _epoch_order(self, seed: int, epoch: int) -> list[tuple[int, np.ndarray]]:
-        """The epoch's global batches in order: bucket, and the samples (fewer than the bucket's rows in its last batch)."""
+        """The epoch's global batches: bucket and samples (fewer than its rows in a bucket's last batch)."""
         rng = np.random.Generator(np.random.PCG64([seed, epoch]))
         batches = []
         if self.packing:
@@ -202,15 +206,15 @@ class TranslationData:
         return batch
 
     def eval_sources(self, batch: int) -> EvalSources:
-        """The evaluation sentences, longest first so that a batch stops early together, in whole batches of `batch` rows."""
+        """The evaluation sentences in whole batches, longest first so that a batch ends together."""
         sequences = records.Sequences(self.folder / "eval.source")
         lengths = sequences.lengths()
         order = np.argsort(-lengths, kind="stable")
         rows = -(-len(order) // batch) * batch
         filled = np.concatenate([order, np.full(rows - len(order), order[-1])])
         longest = int(lengths.max())
-        inputs = _fill("inputs", sequences, filled, np.arange(rows), np.ones(rows, np.int64), rows, longest)["inputs"]
-        return EvalSources(inputs, order)
+        batches = _fill("inputs", sequences, filled, np.arange(rows), np.ones(rows, np.int64), rows, longest)
+        return EvalSources(batches["inputs"], order)
 
     @functools.cached_property
     def eval_source_text(self) -> list[str]:
@@ -260,7 +264,8 @@ def _fill(
 ) -> Batch:
     """Puts the pairs' tokens one behind the other into their rows.
 
-    The padding behind each row counts as one more piece, so the rows are written from end to end without scattering.
+    The padding behind each row counts as one more piece, so the rows are written from end to end without
+    scattering.
 
     Args:
       pairs, row_of_pair, segments: int [pairs], the pairs of one row next to each other, rows ascending.
@@ -294,6 +299,7 @@ def _required_meta(folder: Path, what: str) -> dict:
     meta = records.read_meta(folder)
     if meta is None:
         raise UserError(
-            f"{what} was not prepared ({folder} has no meta.json): run `python -m jax_mlperf data prepare` with this config"
+            f"{what} was not prepared ({folder} has no meta.json): "
+            "run `python -m jax_mlperf data prepare` with this config"
         )
     return meta

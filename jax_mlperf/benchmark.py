@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
+from jax_mlperf.config import config_reference
+
 PyTree = Any
 
 
@@ -57,11 +59,15 @@ class Quality:
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-    """The devices and processes that a benchmark is built for; they need not be there (describe, plan)."""
+    """The devices and processes that a benchmark is built for; they need not be there (describe, plan).
+
+    `mesh` is there when something is going to be compiled: for parts of a program that ask for per-device semantics.
+    """
 
     devices: int
     process_index: int = 0
     process_count: int = 1
+    mesh: jax.sharding.Mesh | None = None
 
 
 class DataFile(NamedTuple):
@@ -172,5 +178,4 @@ class Benchmark(abc.ABC):
 
     def prepare_command(self) -> str:
         """The command that makes the missing data files."""
-        config_file = f"configs/{self.config.benchmark}.py" + (f":{self.config.variant}" if self.config.variant else "")
-        return f"python -m jax_mlperf data prepare --config={config_file} --data_dir={self.data_dir}"
+        return f"python -m jax_mlperf data prepare --config={config_reference(self.config)} --data_dir={self.data_dir}"

@@ -83,8 +83,9 @@ def _describe(flags: argparse.Namespace, overrides: list[str]) -> None:
 
 def _plan(flags: argparse.Namespace, overrides: list[str]) -> None:
     os.environ["JAX_PLATFORMS"] = "cpu"
-    from jax_mlperf.plan.verb import plan_config
-    print(plan_config(load_config(flags.config, overrides), flags.data_dir, flags.target, flags.topology, flags.json))
+    from jax_mlperf.plan.benchmark import plan_config
+    config = load_config(flags.config, overrides)
+    print(plan_config(config, flags.data_dir, target=flags.target, topology=flags.topology, as_json=flags.json))
 
 
 def _data(flags: argparse.Namespace, overrides: list[str]) -> None:

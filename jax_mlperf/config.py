@@ -33,7 +33,7 @@ def base_config() -> ConfigDict:
         "max_epochs": 10.0,             # give up (exit status 3) when the target was not reached by then
         "time_budget_minutes": 0.0,     # > 0: train exactly this long and evaluate at the end (accuracy after time)
         "compute_dtype": "bfloat16",
-        "dropout_rng": "rbg",           # "rbg" (hardware generator) or "threefry2x32" (same bits on every topology)
+        "dropout_rng": "threefry2x32",  # a stock generator of JAX, or "hash32" (ops/hash_rng.py): cheaper, open division
         "mesh": {"data": -1, "fsdp": 1},  # -1: all the devices that the other axis leaves
         "steps_per_dispatch": 1,        # training steps in one device program
         "microbatch_per_device": 0,     # > 0: rows a device takes at once; the rest is gradient accumulation
@@ -89,6 +89,11 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     if pending:
         raise UserError(f"--config.{pending} needs a value: --config.{pending}=VALUE")
     return overrides, rest
+
+
+def config_reference(config: ConfigDict) -> str:
+    """What `--config=` takes to name this config's file and variant."""
+    return f"configs/{config.benchmark}.py" + (f":{config.variant}" if config.variant else "")
 
 
 def fingerprint(config: ConfigDict) -> str:

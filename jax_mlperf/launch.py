@@ -92,7 +92,7 @@ def _run(config: ConfigDict, flags: argparse.Namespace, workdir: Path) -> int:
     if cluster.is_primary():
         benchmarks.generate_data(config, flags.data_dir)
     cluster.barrier("data")
-    topology = Topology(mesh.size, jax.process_index(), jax.process_count())
+    topology = Topology(mesh.size, jax.process_index(), jax.process_count(), mesh)
     benchmark = benchmarks.create(config, topology, flags.data_dir)
     missing = [str(file.path) for file in benchmark.data_files() if not file.present]
     if missing:

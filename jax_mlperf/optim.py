@@ -1,12 +1,6 @@
-"""MLPerf's optimizers by MLPerf's names, and averaging of parameters."""
+"""MLPerf's optimizers by MLPerf's names."""
 
-from collections.abc import Sequence
-from typing import Any
-
-import jax
 import optax
-
-PyTree = Any
 
 
 def adam(schedule: optax.Schedule, b1: float, b2: float, eps: float = 1e-9) -> optax.GradientTransformation:
@@ -17,14 +11,3 @@ def adam(schedule: optax.Schedule, b1: float, b2: float, eps: float = 1e-9) -> o
     difference vanishes (spec section 6). The closed division requires eps 1e-9.
     """
     return optax.adam(schedule, b1=b1, b2=b2, eps=eps)
-
-
-def average(snapshots: Sequence[PyTree]) -> PyTree:
-    """Uniform mean of parameter pytrees of one structure, leaf by leaf, in the leaves' dtype.
-
-    Raises:
-      ValueError: there are no snapshots.
-    """
-    if not snapshots:
-        raise ValueError("no snapshots to average")
-    return jax.tree.map(lambda *leaves: sum(leaves[1:], start=leaves[0]) / len(leaves), *snapshots)

@@ -8,9 +8,11 @@ import jax
 import numpy as np
 from jax import monitoring
 from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
 from jax_mlperf.benchmark import Benchmark, PyTree, TrainState
 from jax_mlperf.errors import UserError
+from jax_mlperf.ops.hash_rng import key_implementation
 from jax_mlperf.parallel.mesh import batch_shardings, check_batch_divides, replicated, state_shardings
 
 Compiled = Callable[..., Any]
@@ -91,9 +93,9 @@ class Programs:
         jax.block_until_ready(self.evaluate(state, jax.tree.map(_zeros, self.eval_batch)))
 
 
-def key_data_shape(impl: str) -> jax.ShapeDtypeStruct:
-    """Shape of the raw data of one random key."""
-    return jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0, impl=impl)))
+def key_data_shape(config: ConfigDict) -> jax.ShapeDtypeStruct:
+    """Shape of the raw data of one random key of `config.dropout_rng`."""
+    return jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0, impl=key_implementation(config.dropout_rng))))
 
 
 def check_shapes(benchmark: Benchmark, mesh: Mesh) -> None:
@@ -117,7 +119,7 @@ def check_shapes(benchmark: Benchmark, mesh: Mesh) -> None:
 
 def state_target(benchmark: Benchmark, mesh: Mesh) -> TrainState:
     """Shapes, dtypes and shardings of the train state on a mesh: what a checkpoint is restored into."""
-    shape = jax.eval_shape(benchmark.init, key_data_shape(benchmark.config.dropout_rng))
+    shape = jax.eval_shape(benchmark.init, key_data_shape(benchmark.config))
     return _with_shardings(shape, state_shardings(mesh, shape))
 
 
@@ -152,7 +154,7 @@ def compile_programs(benchmark: Benchmark, mesh: Mesh) -> Programs:
     train = {key: function.lower(*arguments).compile() for key, (function, arguments) in train_jobs.items()}
     function, (state, eval_batch) = eval_function(benchmark, mesh)
     evaluate = function.lower(state, eval_batch).compile()
-    key = _with_shardings(key_data_shape(benchmark.config.dropout_rng), replicated(mesh))
+    key = _with_shardings(key_data_shape(benchmark.config), replicated(mesh))
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     init = jax.jit(benchmark.init, out_shardings=shardings).lower(key).compile()
     return Programs(mesh, state, init, train, evaluate,

@@ -1,13 +1,15 @@
 """The training step of every benchmark that learns from batches with a differentiable loss."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh, PartitionSpec
 
 from jax_mlperf.benchmark import PyTree, TrainState
+from jax_mlperf.parallel.mesh import BATCH_AXES
 
 
 class LossOutput(NamedTuple):
@@ -25,20 +27,26 @@ class LossOutput(NamedTuple):
 
 
 LossFn = Callable[[PyTree, PyTree, PyTree, jax.Array], LossOutput]
+GradientFn = Callable[[PyTree, PyTree, PyTree, jax.Array], tuple[PyTree, LossOutput]]
 TrainStep = Callable[[TrainState, PyTree], tuple[TrainState, dict[str, jax.Array]]]
 
 
-def supervised_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *, rng_impl: str,
-                    accumulation_steps: int = 1) -> TrainStep:
+def supervised_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *, rng_impl: Hashable,
+                    accumulation_steps: int = 1, mesh: Mesh | None = None) -> TrainStep:
     """A pure training step: the gradient of the mean loss over the whole global batch, and one optimizer update.
 
     The mean is exact: gradients of sums are added over devices and microbatches and divided once by the total weight.
+    Where every device holds all parameters, each adds up its own gradients and they are all-reduced once, at the end:
+    left to itself the partitioner reduces the parts of a gradient that is used in several places one by one, and all of
+    them in every microbatch. Random numbers then differ from device to device. Sharded parameters ("fsdp") are left to
+    the partitioner.
 
     Args:
       loss_fn: (params, model_state, batch, key) -> LossOutput.
       optimizer: the optax optimizer.
-      rng_impl: implementation of the keys in `TrainState.rng`.
+      rng_impl: implementation of the keys in `TrainState.rng` (`key_implementation`).
       accumulation_steps: microbatches that the batch is cut into; only one of them is in flight.
+      mesh: the mesh that the batch is split over; None for one device.
     """
     def sums(params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array) -> tuple[PyTree, LossOutput]:
         def objective(params: PyTree) -> tuple[jax.Array, LossOutput]:
@@ -60,9 +68,12 @@ def supervised_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *,
                  jax.random.split(key, accumulation_steps))
         return jax.lax.scan(add, start, parts)[0]
 
+    gradient_fn = sums if accumulation_steps == 1 else accumulated
+    if mesh is not None and mesh.size > 1 and mesh.shape["fsdp"] == 1:
+        gradient_fn = _on_every_device(gradient_fn, mesh)
+
     def train_step(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(jax.random.wrap_key_data(state.rng, impl=rng_impl), state.step)
-        gradient_fn = sums if accumulation_steps == 1 else accumulated
         gradients, output = gradient_fn(state.params, state.model_state, batch, key)
         weight = jnp.maximum(output.weight_sum, 1.0)
         gradients = jax.tree.map(lambda gradient: gradient / weight, gradients)
@@ -72,6 +83,23 @@ def supervised_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *,
         return TrainState(state.step + 1, params, output.model_state, opt_state, state.rng), metrics
 
     return train_step
+
+
+def _on_every_device(gradient_fn: GradientFn, mesh: Mesh) -> GradientFn:
+    """The same function of the global batch, computed on each device for its rows and summed over the devices."""
+    def local(params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array) -> tuple[PyTree, LossOutput]:
+        key = jax.random.fold_in(key, jax.lax.axis_index(BATCH_AXES))
+        gradients, output = gradient_fn(params, model_state, batch, key)
+        gradients, loss_sum, weight_sum = jax.lax.psum((gradients, output.loss_sum, output.weight_sum), BATCH_AXES)
+        return gradients, LossOutput(loss_sum, weight_sum, jax.lax.pmean(output.model_state, BATCH_AXES))
+
+    def mapped(params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array) -> tuple[PyTree, LossOutput]:
+        rows = jax.tree.map(lambda leaf: PartitionSpec(BATCH_AXES) if leaf.ndim else PartitionSpec(), batch)
+        whole = PartitionSpec()
+        function = jax.shard_map(local, mesh=mesh, in_specs=(whole, whole, rows, whole), out_specs=whole, check_vma=False)
+        return function(params, model_state, batch, key)
+
+    return mapped
 
 
 def _interleaved(leaf: jax.Array, parts: int) -> jax.Array:

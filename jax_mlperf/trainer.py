@@ -18,6 +18,7 @@ from jax_mlperf.benchmark import Benchmark, LogEntry, PyTree, TrainState
 from jax_mlperf.checkpoint import Checkpoints, RunRecord
 from jax_mlperf.flops import peak_flops
 from jax_mlperf.mlperf.log import MLPerfLog, now_ms
+from jax_mlperf.ops.hash_rng import key_implementation
 from jax_mlperf.parallel import cluster
 from jax_mlperf.parallel.mesh import replicated
 from jax_mlperf.prefetch import Prefetcher, grouped, to_devices
@@ -176,7 +177,7 @@ class Run:
         self._log_block_start()
 
     def _key_data(self) -> jax.Array:
-        key = jax.random.key(self.record.seed, impl=self.config.dropout_rng)
+        key = jax.random.key(self.record.seed, impl=key_implementation(self.config.dropout_rng))
         return jax.device_put(np.asarray(jax.random.key_data(key)), replicated(self.trainer.mesh))
 
     def _resume(self, step: int) -> None:

@@ -1,12 +1,12 @@
 """Time to translate 3,003 sentences of newstest2014's lengths by beam search (beam 4, alpha 0.6, 147 slots).
 
-    python perf/beam_search.py [--size=tiny|multi30k|base|big] [--batches=256,1024] [--sentences=3003] [--json]
+    python perf/beam_search.py [--size=tiny|multi30k|base|big] [--batches=256,1024] [--sentences=N] [--json]
 
-Source lengths are drawn from a gamma distribution with newstest2014.en's mean (28.0 subtokens, EOS included) and
-maximum (97); sentences are sorted longest first and padded to 97, as in the benchmark's evaluation. Random weights
-never choose to end, so the row "realistic" forces EOS: its logit is lowered before, and raised at, a length drawn
-for each sentence around 29.5/28.0 of its source length. Everything else is the evaluation's own code; a batch stops
-as its last sentence ends. The row "full" never lets a sentence end: all 147 steps, the upper bound.
+Source lengths are drawn from a gamma distribution with newstest2014.en's mean (28.0 subtokens with EOS) and
+maximum (97); sentences are sorted longest first and padded to 97, as in the benchmark's evaluation. Random
+weights never choose to end, so the row "realistic" forces EOS: its logit is lowered before, and raised at, a
+length drawn for each sentence around 29.5/28.0 of its source length. All else is the evaluation's own code; a
+batch stops as its last sentence ends. The row "full" lets no sentence end: all 147 steps, the upper bound.
 Times are from token ids on the host to ids on the host, after compilation; the median of --repeats.
 """
 
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,7 @@ MAX_LENGTH = LONGEST + EXTRA
 
 
 def draw_sentences(count: int, vocab: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Sources int32 [count, 97], longest first, and the lengths [count] at which their translations shall end."""
+    """Sources int32 [count, 97], longest first, and the lengths [count] at which translations shall end."""
     rng = np.random.default_rng(seed)
     lengths = np.clip(np.rint(rng.gamma(4.0, SOURCE_MEAN / 4.0, count)), 2, LONGEST).astype(np.int32)
     lengths[0] = LONGEST
@@ -106,7 +106,9 @@ def measure(size: Size, batch: int, sentences: int, repeats: int, dtype: Any) ->
 def main() -> None:
     """Parses flags, measures, prints."""
     has_gpu = jax.default_backend() == "gpu"
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", choices=tuple(SIZES), default="big" if has_gpu else "tiny")
     parser.add_argument("--batches", default="256,512,1024" if has_gpu else "64,256")
     parser.add_argument("--sentences", type=int, default=3003)
@@ -114,8 +116,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     dtype = jnp.dtype(jnp.bfloat16 if has_gpu else jnp.float32)
-    rows = [row for batch in arguments.batches.split(",")
-            for row in measure(SIZES[arguments.size], int(batch), arguments.sentences, arguments.repeats, dtype)]  # fmt: skip
+    rows = []
+    for batch in arguments.batches.split(","):
+        rows += measure(SIZES[arguments.size], int(batch), arguments.sentences, arguments.repeats, dtype)
     device = jax.devices()[0].device_kind
     facts = {"size": arguments.size, "device": device, "dtype": dtype.name, "sentences": arguments.sentences}
     if arguments.json:

@@ -1,13 +1,13 @@
 """Training step of the Transformer: jax_mlperf against the same model in PyTorch with torch.compile.
 
     python perf/transformer_step.py [--size=tiny|multi30k|base|big] [--device=gpu|cpu] [--precision=bf16|f32]
-                                    [--rows=N] [--steps=N] [--rounds=N] [--attention=auto|xla|cudnn] [--json]
+                                    [--rows=N] [--steps=N] [--rounds=N] [--json]
 
 One step is forward, backward and Adam with dropout 0.1 on packed rows, float32 parameters, state kept on the
-device; batches lie on the device too. Both frameworks run in this process in turn, round by round; a figure is
-the median over rounds of the mean step time within a round, so that a slow minute hits both. Model FLOPs are
-those of the products (three times the forward pass), without what a framework recomputes. Utilisation is of the
-device's published bf16 peak and, on a GPU, of the bf16 product rate measured here just before.
+device; batches lie on the device too. Both frameworks run in this process in turn, round by round; a figure
+is the median over rounds of the mean step time within a round, so that a slow minute hits both. Model FLOPs
+are those of the products (three times the forward pass), without what a framework recomputes. Utilisation is
+of the device's published bf16 peak and, on a GPU, of the bf16 product rate measured here just before.
 Without PyTorch only our own figures are printed.
 """
 
@@ -24,12 +24,13 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the card is shared with PyTorch
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import translation
+from flax import nnx
 from translation import SIZES, Batch, Size
 
 from jax_mlperf.flops import count_flops, peak_flops
@@ -131,10 +132,10 @@ def measured_rate(dim: int = 8192, repeats: int = 20) -> float:
 
 def step_flops(size: Size) -> int:
     """Model FLOPs of one training step: three times the forward pass."""
-    init, _ = translation.make_step(size, jnp.bfloat16, dropout_rate=0.0)
-    model = translation.make_model
     specs = [jax.ShapeDtypeStruct((size.rows, size.row_length), jnp.int32)] * len(translation.BATCH_KEYS)
-    return 3 * count_flops(lambda *batch: model(size, jnp.bfloat16, dropout_rate=0.0)(*batch, rngs=None), *specs)
+    model = nnx.eval_shape(lambda: translation.make_model(size, jnp.float32))
+    graph, params = nnx.split(model)
+    return 3 * count_flops(lambda p, *batch: nnx.merge(graph, p)(*batch), params, *specs)
 
 
 def time_sides(sides: list[Side], rounds: int, steps: int) -> dict[str, list[float]]:
@@ -172,34 +173,38 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         seconds = statistics.median(values)
         rows.append({
             "framework": name, "step_ms": 1e3 * seconds, "fastest_ms": 1e3 * min(values),
-            "slowest_ms": 1e3 * max(values), "tokens_per_sec": tokens / seconds, "tflops": flops / seconds / 1e12,
+            "slowest_ms": 1e3 * max(values), "tokens_per_sec": tokens / seconds,
+            "tflops": flops / seconds / 1e12,
             "peak_utilisation": flops / seconds / peak if (peak := peak_flops(device)) else None,
             "measured_rate_utilisation": flops / seconds / rate if rate else None,
         })  # fmt: skip
     return {
-        "size": arguments.size, "precision": arguments.precision, "device": device.device_kind, "rows": size.rows,
-        "row_length": size.row_length, "useful_tokens": tokens / size.slots, "step_flops": flops,
+        "size": arguments.size, "precision": arguments.precision, "device": device.device_kind,
+        "rows": size.rows, "row_length": size.row_length,
+        "useful_tokens": tokens / size.slots, "step_flops": flops,
         "measured_tflops": rate and rate / 1e12, "results": rows,
-        "ratio": rows[0]["tokens_per_sec"] / rows[1]["tokens_per_sec"] if len(rows) > 1 else None,
+        "ratio": statistics.median(times["pytorch"]) / statistics.median(times["jax_mlperf"])
+        if "pytorch" in times else None,
     }  # fmt: skip
 
 
 def report(facts: dict[str, Any]) -> str:
     """The table."""
+    shape = f"{facts['rows']} rows of {facts['row_length']} + {facts['row_length']}"
+    rate = facts["measured_tflops"]
     lines = [
-        f"{facts['size']}, {facts['precision']}, {facts['device']}: {facts['rows']} rows of {facts['row_length']}"
-        f" + {facts['row_length']}, {facts['useful_tokens']:.1%} real tokens, {facts['step_flops'] / 1e12:.3f} "
-        "TFLOP a step" + (f", measured bf16 rate {facts['measured_tflops']:.0f} TFLOP/s"
-                          if facts["measured_tflops"] else ""),
+        f"{facts['size']}, {facts['precision']}, {facts['device']}: {shape}, "
+        f"{facts['useful_tokens']:.1%} real tokens, {facts['step_flops'] / 1e12:.3f} TFLOP a step"
+        + (f", measured bf16 rate {rate:.0f} TFLOP/s" if rate else ""),
         f"{'':12}{'ms/step':>10}{'fastest':>10}{'slowest':>10}{'tokens/s':>12}{'TFLOP/s':>10}{'of peak':>9}"
         f"{'of measured':>13}",
     ]  # fmt: skip
     for row in facts["results"]:
-        peak, rate = (f"{row[key]:.1%}" if row[key] else "-" for key in
+        peak, of_rate = (f"{row[key]:.1%}" if row[key] else "-" for key in
                       ("peak_utilisation", "measured_rate_utilisation"))  # fmt: skip
         lines.append(f"{row['framework']:12}{row['step_ms']:10.2f}{row['fastest_ms']:10.2f}"
                      f"{row['slowest_ms']:10.2f}{row['tokens_per_sec']:12,.0f}{row['tflops']:10.3f}{peak:>9}"
-                     f"{rate:>13}")  # fmt: skip
+                     f"{of_rate:>13}")  # fmt: skip
     if facts["ratio"]:
         lines.append(f"jax_mlperf is {facts['ratio']:.2f} times as fast")
     return "\n".join(lines)
@@ -208,7 +213,9 @@ def report(facts: dict[str, Any]) -> str:
 def main() -> None:
     """Parses flags, measures, prints."""
     has_gpu = jax.default_backend() == "gpu"
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", choices=tuple(SIZES), default="big" if has_gpu else "tiny")
     parser.add_argument("--device", choices=("gpu", "cpu"), default="gpu" if has_gpu else "cpu")
     parser.add_argument("--precision", choices=("bf16", "f32"), default="bf16" if has_gpu else "f32")

@@ -36,12 +36,12 @@ def main() -> None:
     values = {}
     for argument in arguments:
         key, _, text = argument.removeprefix("--").partition("=")
-        values[key] = text if key in ("coordinator", "dropout_rng") else ast.literal_eval(text)
+        values[key] = text if key == "coordinator" else ast.literal_eval(text)
     cluster.initialize(values.pop("coordinator", ""), values.pop("processes", 0), values.pop("process", -1))
     FaultyBenchmark.fail_at = values.pop("fail_at", -1)
     FaultyBenchmark.slow_seconds = values.pop("slow_seconds", 0.0)
     mesh = make_mesh(-1, values.pop("fsdp", 1))
-    topology = Topology(mesh.size, jax.process_index(), jax.process_count())
+    topology = Topology(mesh.size, jax.process_index(), jax.process_count(), mesh)
     results = train(FaultyBenchmark(toy_config(**values), topology), mesh, Path(workdir))
     if cluster.is_primary():
         print("RESULT", results[-1].step, results[-1].complete, results[-1].reached, *results[-1].quality.values())

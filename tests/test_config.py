@@ -44,7 +44,7 @@ def test_missing_file_names_the_nearest():
 
 
 def test_unknown_variant_lists_the_known():
-    with pytest.raises(UserError, match="no variant 'tinny'; there are: base, multi30k, tiny"):
+    with pytest.raises(UserError, match="no variant 'tinny'; there are: base, multi30k, multi30k_cpu, tiny"):
         load_config(TRANSFORMER + ":tinny")
 
 

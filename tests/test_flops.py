@@ -3,9 +3,11 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from flax import nnx
 from jax import lax
 
 from jax_mlperf import flops
+from jax_mlperf.models.transformer import Transformer
 
 
 def spec(*shape, dtype=jnp.float32):
@@ -87,6 +89,27 @@ def test_convolution_gradients_equal_the_forward_pass(groups):
     assert forward == 2 * 2 * 8 * 8 * 2 * 2 * (4 // groups) * 6
     assert flops.count_flops(jax.grad(loss, 0), *args) == 2 * forward
     assert flops.count_flops(jax.grad(loss, 1), *args) == 2 * forward
+
+
+@pytest.mark.parametrize("source, target, gigaflops", [(256, 256, 112.7), (28, 29, 12.10)])
+def test_transformer_forward_pass(source, target, gigaflops):
+    """The figures of the big model: a packed row, and a mean pair."""
+
+    def make():
+        return Transformer(
+            vocab_size=33_708,
+            d_model=1024,
+            ffn_dim=4096,
+            num_heads=16,
+            num_layers=6,
+            dropout_rate=0.1,
+            rngs=nnx.Rngs(params=0),
+        )
+
+    graph, params = nnx.split(nnx.eval_shape(make))
+    batch = [spec(1, length, dtype=jnp.int32) for length in (source,) * 3 + (target,) * 3]
+    count = flops.count_flops(lambda p, *arrays: nnx.merge(graph, p)(*arrays), params, *batch)
+    assert round(count / 1e9, 2 if gigaflops < 100 else 1) == gigaflops
 
 
 class FakeDevice:

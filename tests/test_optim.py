@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from jax_mlperf.optim import adam, average
+from jax_mlperf.optim import adam
 
 
 def test_adam_is_the_references_update():
@@ -33,16 +33,3 @@ def test_state_is_float32():
     state = adam(lambda step: 1e-3, 0.9, 0.98).init({"kernel": jnp.zeros((2, 3))})
     floats = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     assert len(floats) == 2 and all(leaf.dtype == jnp.float32 for leaf in floats)
-
-
-def test_average_of_snapshots():
-    snapshots = [{"a": jnp.full((2,), value), "b": jnp.array(-value)} for value in (1.0, 2.0, 6.0)]
-    mean = average(snapshots)
-    np.testing.assert_allclose(mean["a"], [3.0, 3.0])
-    assert float(mean["b"]) == -3.0
-    np.testing.assert_allclose(average(snapshots[:1])["a"], snapshots[0]["a"])
-
-
-def test_average_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="no snapshots"):
-        average([])

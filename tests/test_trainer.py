@@ -97,10 +97,10 @@ def test_dispatch_size_and_accumulation_do_not_change_what_is_learned(tmp_path, 
 
 @pytest.mark.parametrize(("data", "fsdp"), [(8, 1), (1, 8), (2, 4)])
 def test_eight_devices_learn_what_one_learns(tmp_path, one_device, data, fsdp):
-    values = {"max_epochs": 2.0, "quality_target": 2.0, "dropout_rng": "threefry2x32", "hidden": 1024, "noise": 0.1}
+    values = {"max_epochs": 2.0, "quality_target": 2.0, "hidden": 1024}
     train(ToyBenchmark(toy_config(**values)), one_device, tmp_path / "a")
     mesh = make_mesh(data, fsdp)
-    benchmark = ToyBenchmark(toy_config(**values), Topology(8))
+    benchmark = ToyBenchmark(toy_config(**values), Topology(8, mesh=mesh))
     train(benchmark, mesh, tmp_path / "b")
     a, b = final_params(tmp_path / "a", benchmark, one_device), final_params(tmp_path / "b", benchmark, mesh)
     jax.tree.map(lambda left, right: np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-5), a, b)

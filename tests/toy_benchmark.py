@@ -10,9 +10,11 @@ from ml_collections import ConfigDict
 
 from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, Quality, Topology, TrainState
 from jax_mlperf.config import base_config
+from jax_mlperf.ops.hash_rng import key_implementation
 from jax_mlperf.supervised import LossOutput, supervised_step
 
 FEATURES = 6
+EVAL_ROWS = 32
 WEIGHTS = np.arange(1.0, FEATURES + 1, dtype=np.float32)
 
 
@@ -36,13 +38,13 @@ class ToyBenchmark(Benchmark):
         self.global_batch_size = config.batch_size
         self.steps_per_epoch = config.steps_per_epoch
         self.train_samples = config.batch_size * config.steps_per_epoch
-        self.eval_samples = 32
+        self.eval_samples = EVAL_ROWS
         self.accumulation_steps = config.accumulation_steps
         self.batch_specs = (self._spec(config.batch_size),)
-        self.eval_batch_spec = self._spec(self.eval_samples)
+        self.eval_batch_spec = self._spec(EVAL_ROWS)
         self.optimizer = optax.adam(self.config.learning_rate)
-        self.train_step = supervised_step(self._loss, self.optimizer, rng_impl=config.dropout_rng,
-                                          accumulation_steps=config.accumulation_steps)
+        self.train_step = supervised_step(self._loss, self.optimizer, rng_impl=key_implementation(config.dropout_rng),
+                                          accumulation_steps=config.accumulation_steps, mesh=topology.mesh)
 
     def _spec(self, rows: int) -> dict:
         return {"x": jax.ShapeDtypeStruct((rows, FEATURES), jnp.float32), "y": jax.ShapeDtypeStruct((rows,), jnp.float32)}
@@ -56,7 +58,7 @@ class ToyBenchmark(Benchmark):
         return x @ params["w"] @ params["v"]
 
     def init(self, key_data) -> TrainState:
-        key = jax.random.wrap_key_data(key_data, impl=self.config.dropout_rng)
+        key = jax.random.wrap_key_data(key_data, impl=key_implementation(self.config.dropout_rng))
         params = {"w": jax.random.normal(key, (FEATURES, self.config.hidden)) * 0.3,
                   "v": jnp.full((self.config.hidden,), 0.1)}
         return TrainState(jnp.zeros((), jnp.int32), params, {}, self.optimizer.init(params), key_data)
@@ -79,7 +81,7 @@ class ToyBenchmark(Benchmark):
             step += 1
 
     def eval_batches(self):
-        yield self._rows(0, 10**6, self.eval_samples)
+        yield self._rows(0, 10**6, EVAL_ROWS)
 
     def score(self, outputs):
         return {"r2": 1 - float(np.mean(outputs[0] ** 2)) / float(np.sum(WEIGHTS**2))}

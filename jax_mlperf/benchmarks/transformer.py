@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import PartitionSpec
 from ml_collections import ConfigDict
 
 from input_pipelines.translation import BatchShape, TranslationData, bucket_shapes
@@ -25,7 +26,9 @@ from jax_mlperf.losses import smoothed_cross_entropy
 from jax_mlperf.metrics.bleu import corpus_bleu
 from jax_mlperf.models.transformer import Transformer
 from jax_mlperf.models.transformer_decoding import translate
+from jax_mlperf.ops.hash_rng import key_implementation
 from jax_mlperf.optim import adam
+from jax_mlperf.parallel.mesh import BATCH_AXES
 from jax_mlperf.schedules import transformer_schedule
 from jax_mlperf.supervised import LossOutput, supervised_step
 
@@ -54,10 +57,11 @@ class TransformerBenchmark(Benchmark):
             raise UserError(f"config.optimizer.warmup_steps is {config.optimizer.warmup_steps}, must be at least 1")
         self._schedule = transformer_schedule(config.optimizer.base_learning_rate, config.model.d_model,
                                               config.optimizer.warmup_steps)
+        self._key_implementation = key_implementation(config.dropout_rng)
         self.optimizer = self._make_optimizer()
         self.graphdef = nnx.split(self._abstract_model())[0]
-        self._step = supervised_step(self._loss, self.optimizer, rng_impl=config.dropout_rng,
-                                     accumulation_steps=self.accumulation_steps)
+        self._step = supervised_step(self._loss, self.optimizer, rng_impl=self._key_implementation,
+                                     accumulation_steps=self.accumulation_steps, mesh=topology.mesh)
 
     # Data -------------------------------------------------------------------------------------------------------
 
@@ -173,7 +177,7 @@ class TransformerBenchmark(Benchmark):
 
     def init(self, key_data: jax.Array) -> TrainState:
         """The initial state; see Benchmark."""
-        key = jax.random.wrap_key_data(key_data, impl=self.config.dropout_rng)
+        key = jax.random.wrap_key_data(key_data, impl=self._key_implementation)
         params = nnx.to_pure_dict(nnx.split(self._model(nnx.Rngs(params=key)))[1])
         return TrainState(jnp.zeros((), jnp.int32), params, {}, self.optimizer.init(params), key_data)
 
@@ -195,8 +199,18 @@ class TransformerBenchmark(Benchmark):
         return averaged(state.params, state.opt_state, self._average_every())
 
     def eval_step(self, state: TrainState, batch: PyTree) -> jax.Array:
-        """Ids of the best hypothesis of each sentence, int32 [B, eval_source_length + extra_length]."""
-        return self.translate_step(self.eval_params(state), batch["inputs"])
+        """Ids of the best hypothesis of each sentence, int32 [B, eval_source_length + extra_length].
+
+        Every device searches for itself: it gathers sharded parameters once instead of in every step of the search,
+        and stops when its own sentences are done.
+        """
+        params, mesh = self.eval_params(state), self.topology.mesh
+        if mesh is None or mesh.size == 1:
+            return self.translate_step(params, batch["inputs"])
+        rows = PartitionSpec(BATCH_AXES)
+        search = jax.shard_map(self.translate_step, mesh=mesh, in_specs=(PartitionSpec(), rows), out_specs=rows,
+                               check_vma=False)
+        return search(params, batch["inputs"])
 
     def translate_step(self, params: PyTree, inputs: jax.Array) -> jax.Array:
         """Best hypotheses int32 [B, S + extra_length] of the sentences [B, S]."""
@@ -243,7 +257,7 @@ class TransformerBenchmark(Benchmark):
         return count_flops(lambda params, batch: self._bound(params)(*(batch[name] for name in BATCH_KEYS)), params, spec)
 
     def _key_shape(self) -> jax.ShapeDtypeStruct:
-        return jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0, impl=self.config.dropout_rng)))
+        return jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0, impl=self._key_implementation)))
 
     def eval_every_steps(self) -> int:
         """An epoch, or what an open-division config asks for."""

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from jax_mlperf.config import config_reference
 from jax_mlperf.data import transformer as preparation
 from jax_mlperf.errors import UserError
 
 
 def settings(config: ConfigDict) -> preparation.Settings:
-    """Which text the config trains on.
+    """Which text the config trains on, and the vocabulary that is built from it (0: the published one).
 
     Raises:
       UserError: an unknown data source.
@@ -19,7 +20,8 @@ def settings(config: ConfigDict) -> preparation.Settings:
     if source not in preparation.VARIANTS:
         raise UserError(f"config.data.source is {source!r}; there are: {', '.join(preparation.VARIANTS)}")
     known = preparation.VARIANTS[source]
-    return dataclasses.replace(known, raw_dir=config.data.raw_dir or known.raw_dir)
+    return dataclasses.replace(known, raw_dir=config.data.raw_dir or known.raw_dir,
+                               vocab_size=config.data.vocab_target_size)
 
 
 def prepare(config: ConfigDict, data_dir: Path, workers: int) -> Path:
@@ -30,6 +32,11 @@ def prepare(config: ConfigDict, data_dir: Path, workers: int) -> Path:
                                workers=workers)
 
 
+def download_command(config: ConfigDict, data_dir: Path) -> str:
+    """The command that fetches the text that the config reads."""
+    return f"python -m jax_mlperf data download --config={config_reference(config)} --data_dir={data_dir}"
+
+
 def data_command(action: str, config: ConfigDict, data_dir: Path, *, mirror: str | None, workers: int) -> None:
     """`python -m jax_mlperf data download|verify|prepare` for this benchmark."""
     if action == "prepare":
@@ -37,4 +44,10 @@ def data_command(action: str, config: ConfigDict, data_dir: Path, *, mirror: str
     elif action == "download":
         preparation.download(data_dir, settings(config), mirror=mirror)
     else:
-        preparation.verify(data_dir, settings(config))
+        checks = preparation.verify(data_dir, settings(config))
+        for check in checks:
+            print(f"{check.state:8} {check.path}{'  ' + check.detail if check.detail else ''}")
+        bad = [check for check in checks if check.state != "ok"]
+        if bad:
+            raise UserError(f"{len(bad)} of {len(checks)} files are not as they should be, {bad[0].path} first ({bad[0].state}); "
+                            f"get them again with: {download_command(config, data_dir)}")

@@ -1,1 +1,1 @@
-"""Data sets: download, verify, prepare, and generators of the tiny ones. Pure numpy: JAX is never imported here."""
+"""Data sets: download, verify, prepare, and generators of the tiny ones. JAX is never imported here."""

@@ -1,7 +1,7 @@
 """Fetches the files of a table of sources: resumes, checks, unpacks; standard library only.
 
-A download grows as `<archive>.part` and takes its name when it is complete and its checksum holds. Running again goes on where
-the last run stopped.
+A download grows as `<archive>.part` and takes its name when it is complete and its checksum holds. Running
+again goes on where the last run stopped.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal, TextIO
+from typing import IO, Literal, TextIO
 
 from jax_mlperf.data.encoding import count_lines
 from jax_mlperf.data.sources import File, Source
@@ -52,7 +52,8 @@ def download(
       retry_sec: pause before the first new attempt; it doubles.
 
     Raises:
-      UserError: an archive cannot be fetched or is not what the table says. What is complete, and what came of the others, stays.
+      UserError: an archive cannot be fetched or is not what the table says. What is complete, and what came
+        of the others, stays.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for source in sources:
@@ -97,12 +98,14 @@ def _fetch(url: str, source: Source, archive: Path, retry_sec: float) -> None:
         except urllib.error.HTTPError as error:
             if error.code < 500 or attempt == ATTEMPTS:
                 raise UserError(
-                    f"{url} answers {error.code} {error.reason}: check the address or give another place by --mirror"
+                    f"{url} answers {error.code} {error.reason}: check the address or give another place "
+                    "by --mirror"
                 ) from error
         except (OSError, http.client.HTTPException, _Incomplete) as error:
             if attempt == ATTEMPTS:
                 raise UserError(
-                    f"{url} failed {ATTEMPTS} times, last with: {error}; run again to go on from byte {_size(part):,}"
+                    f"{url} failed {ATTEMPTS} times, last with: {error}; "
+                    f"run again to go on from byte {_size(part):,}"
                 ) from error
         time.sleep(retry_sec * 2 ** (attempt - 1))
     _check_archive(source, part, url)
@@ -150,12 +153,13 @@ def _check_archive(source: Source, part: Path, url: str) -> None:
         broken = part.with_suffix(".broken")
         part.replace(broken)
         raise UserError(
-            f"{source.name} from {url} {problem}; it was put aside as {broken}: download it again or from another --mirror"
+            f"{source.name} from {url} {problem}; it was put aside as {broken}: "
+            "download it again or from another --mirror"
         )
 
 
 def _unpack(source: Source, archive: Path) -> None:
-    """Takes the wanted files out of the archive, each written whole or not at all; then the archive is no longer needed."""
+    """Takes the wanted files out of the archive, each written whole or not at all, and removes it."""
     wanted = {file.name: archive.parent / file.name for file in source.files}
     try:
         if source.name.endswith((".tgz", ".tar.gz")):
@@ -170,7 +174,8 @@ def _unpack(source: Source, archive: Path) -> None:
     missing = [name for name, path in wanted.items() if not path.is_file()]
     if missing:
         raise UserError(
-            f"{archive} holds no {missing[0]}: it is not the archive it should be; remove it and download again"
+            f"{archive} holds no {missing[0]}, so it is not the archive it should be: "
+            "remove it and download again"
         )
     archive.unlink()
 
@@ -189,7 +194,7 @@ def _unpack_tar(archive: Path, wanted: dict[str, Path]) -> None:
                 return
 
 
-def _write_whole(content, path: Path) -> None:
+def _write_whole(content: IO[bytes] | gzip.GzipFile, path: Path) -> None:
     part = path.with_name(path.name + ".unpacking")
     try:
         with open(part, "wb") as file:
@@ -233,7 +238,8 @@ class _Progress:
                 if rate and self._done < self._total
                 else ""
             )
-            text = f"{self._name}  {bar}{100 * share:.0f} % of {self._total / 1e6:.1f} MB, {rate / 1e6:.1f} MB/s{left}"
+            text = f"{self._name}  {bar}{100 * share:.0f} % of {self._total / 1e6:.1f} MB, "
+            text += f"{rate / 1e6:.1f} MB/s{left}"
         else:
             text += f" MB, {rate / 1e6:.1f} MB/s"
         if self._live:

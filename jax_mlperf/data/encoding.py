@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import multiprocessing.pool
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ _worker_subtokenizer: Subtokenizer | None = None  # each worker process loads th
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file, cut at "\\n" only: \\r, U+0085 and U+2028 stand inside lines of these corpora.
+    """The lines of a UTF-8 file, cut at "\\n" only: \\r, U+0085 and U+2028 stand inside lines of WMT's text.
 
     Raises:
       UserError: the file is missing or not UTF-8.
@@ -60,7 +61,7 @@ def encode_files(
         yield from pool.imap(_encode_in_worker, chunks)
 
 
-def _pool(workers: int, vocabulary: Path):
+def _pool(workers: int, vocabulary: Path) -> multiprocessing.pool.Pool:
     return multiprocessing.get_context("spawn").Pool(workers, _start_worker, (vocabulary,))
 
 
@@ -97,10 +98,14 @@ def _line_ranges(path: Path) -> Iterator[tuple[int, int]]:
 
 
 def _split_lines(data: bytes, path: Path) -> list[str]:
-    try:
-        lines = data.decode("utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} is not UTF-8 text ({error.reason} after {data[max(0, error.start - 20) : error.start]!r}): convert it"
-        ) from error
+    lines = decode_text(data, path).split("\n")
     return lines[:-1] if lines[-1] == "" else lines
+
+
+def decode_text(data: bytes, path: Path) -> str:
+    """Decodes UTF-8; a UserError that names the file and the place when it is none."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[max(0, error.start - 20) : error.start]
+        raise UserError(f"{path} is not UTF-8 text ({error.reason} after {before!r}): convert it") from error

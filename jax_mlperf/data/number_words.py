@@ -1,7 +1,8 @@
-"""A generated English-German corpus: numbers, dates and clock times in words, within a few sentences of everyday speech.
+"""A generated English-German corpus: numbers, dates and clock times in words, within a few carrier sentences.
 
-It is small enough to learn in a minute on two CPU cores, and still needs what a translator needs: reordering (`five and twenty`,
-verbs at the end), agreement (`der vierzehnte`, `am vierzehnten`), and counting on (`half past three` is `halb vier`).
+It is small enough to learn in a minute on two CPU cores, and still needs what a translator needs: reordering
+(`five and twenty`, verbs at the end), agreement (`der vierzehnte`, `am vierzehnten`), and counting on (`half
+past three` is `halb vier`).
 """
 
 from collections.abc import Callable, Iterator
@@ -9,8 +10,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-_EN_SMALL = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
-_EN_TENS = ["-", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_EN_SMALL = _words(
+    """
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
+    sixteen seventeen eighteen nineteen
+    """
+)
+_EN_TENS = _words("- ten twenty thirty forty fifty sixty seventy eighty ninety")
 _EN_ORDINALS = {
     "one": "first",
     "two": "second",
@@ -20,15 +31,28 @@ _EN_ORDINALS = {
     "nine": "ninth",
     "twelve": "twelfth",
 }
-_DE_SMALL = ["null", "ein", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn", "elf", "zwölf", "dreizehn", "vierzehn", "fünfzehn", "sechzehn", "siebzehn", "achtzehn", "neunzehn"]
-_DE_TENS = ["-", "zehn", "zwanzig", "dreißig", "vierzig", "fünfzig", "sechzig", "siebzig", "achtzig", "neunzig"]
+_DE_SMALL = _words(
+    """
+    null ein zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn
+    sechzehn siebzehn achtzehn neunzehn
+    """
+)
+_DE_TENS = _words("- zehn zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig")
 _DE_ORDINALS = {1: "erst", 3: "dritt", 7: "siebt", 8: "acht"}
-_EN_MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
-_DE_MONTHS = ["Januar", "Februar", "März", "April", "Mai", "Juni", "Juli", "August", "September", "Oktober", "November", "Dezember"]
+_EN_MONTHS = _words(
+    """
+    January February March April May June July August September October November December
+    """
+)
+_DE_MONTHS = _words(
+    """
+    Januar Februar März April Mai Juni Juli August September Oktober November Dezember
+    """
+)
 _DAYS_IN_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 VERSION = (
-    1  # raise when `corpus` gives other sentences for the same arguments, so that stored ones are made anew
+    1  # raise when `corpus` gives other sentences for the same arguments: stored ones are then made anew
 )
 
 
@@ -53,7 +77,7 @@ def english_number(n: int) -> str:
 
 
 def _german_stem(n: int) -> str:
-    """German cardinal without the final -s of a counted-out one: 1 -> "ein", 21 -> "einundzwanzig", 201 -> "zweihundertein"."""
+    """German cardinal without the final -s of eins: 1 -> "ein", 201 -> "zweihundertein"."""
     if n < 20:
         return _DE_SMALL[n]
     if n < 100:
@@ -69,7 +93,7 @@ def _german_stem(n: int) -> str:
 
 
 def german_number(n: int) -> str:
-    """German cardinal of 0 <= n < 1,000,000 as one counts: 1 -> "eins", 325 -> "dreihundertfünfundzwanzig"."""
+    """German cardinal of 0 <= n < 1,000,000, counting: 1 -> "eins", 325 -> "dreihundertfünfundzwanzig"."""
     return _german_stem(n) + ("s" if n % 100 == 1 else "")
 
 
@@ -87,7 +111,7 @@ def german_ordinal(n: int, ending: str = "e") -> str:
 
 
 def english_year(year: int) -> str:
-    """A year as one says it: 1994 -> "nineteen ninety-four", 1905 -> "nineteen oh five", 2024 -> "two thousand and twenty-four"."""
+    """A year as one says it: 1905 -> "nineteen oh five"; a cardinal from 2000 on."""
     century, rest = divmod(year, 100)
     if year >= 2000:
         return english_number(year)
@@ -104,7 +128,7 @@ def german_year(year: int) -> str:
 
 
 def clock_time(hour: int, minute: int) -> Phrase:
-    """The time of day in everyday speech, hour 1..12, minute 0..59 in steps of five; German as in `halb vier` for 3:30."""
+    """The time of day in everyday speech: hour 1..12, minute 0..55 in steps of five; 3:30 is `halb vier`."""
     after = hour % 12 + 1
     if minute == 0:
         return Phrase(f"{english_number(hour)} o'clock", f"{_german_stem(hour)} Uhr")

@@ -1,7 +1,7 @@
 """Packing of pairs (source length, target length) into rows with a fixed room on either side.
 
-A packing is an index in CSR form: row r holds the pairs `pair_ids[row_offsets[r] : row_offsets[r + 1]]`. Texts with one side
-only pack with `target_lengths` all 0.
+A packing is an index in CSR form: row r holds the pairs `pair_ids[row_offsets[r] : row_offsets[r + 1]]`.
+Texts with one side only pack with `target_lengths` all 0.
 """
 
 import math
@@ -32,6 +32,7 @@ class Packing(NamedTuple):
 
     @property
     def rows(self) -> int:
+        """Number of rows."""
         return len(self.row_offsets) - 1
 
 
@@ -44,8 +45,8 @@ def first_fit(
 ) -> Packing:
     """Packs pairs in the order given, each into the oldest of `open_rows` rows that has room on both sides.
 
-    The rule of the TPU submissions (T2T6 `dataset_preproc/patches/generator_utils.py.patch`): a pair that fits nowhere opens
-    a row, and when `open_rows` are open already the oldest is closed.
+    The rule of the TPU submissions (T2T6 `dataset_preproc/patches/generator_utils.py.patch`): a pair that
+    fits nowhere opens a row, and when `open_rows` are open already the oldest is closed.
 
     Args:
       source_lengths, target_lengths: int [pairs], in subtokens.
@@ -78,12 +79,12 @@ def balanced(
 ) -> Packing:
     """Packs all pairs at once, longest first: spreads the long ones evenly, then fits the short ones tightly.
 
-    The fewest rows that could hold everything are opened up front. A share of the subtokens goes where there is most
-    room in the proportions that the pair needs (the dot product of Panigrahy et al., "Heuristics for vector bin
-    packing", 2011), which keeps both sides of every row in step; the rest goes where it leaves least, and what fits
-    nowhere opens further rows. The best of several shares is taken. Pairs of equal lengths are alike, and so are rows
-    with equal room left, so whole groups are placed at once (as histogram packing does, Krell et al., arXiv
-    2107.02027): the time hardly grows with the number of pairs.
+    The fewest rows that could hold everything are opened up front. A share of the subtokens goes where there
+    is most room in the proportions that the pair needs (the dot product of Panigrahy et al., "Heuristics for
+    vector bin packing", 2011), which keeps both sides of every row in step; the rest goes where it leaves
+    least, and what fits nowhere opens further rows. The best of several shares is taken. Pairs of equal
+    lengths are alike, and so are rows with equal room left, so whole groups are placed at once (as histogram
+    packing does, Krell et al., arXiv 2107.02027): the time hardly grows with the number of pairs.
 
     Args:
       seed: draws which of the pairs of equal lengths go where.
@@ -118,7 +119,10 @@ def _rows_of_pairs(sizes: np.ndarray, source_room: int, target_room: int, spread
     )
     subtokens = sizes[:, :2].sum(1) * sizes[:, 2]
     tightly = np.cumsum(subtokens) > spread * subtokens.sum()
-    placed = [rows.add(*size, late) for size, late in zip(sizes.tolist(), tightly.tolist(), strict=True)]
+    placed = [
+        rows.add(source, target, number, late)
+        for (source, target, number), late in zip(sizes.tolist(), tightly.tolist(), strict=True)
+    ]
     return np.concatenate(placed)
 
 
@@ -135,7 +139,7 @@ class _OpenRows:
         self._open(rows)
 
     def add(self, source: int, target: int, number: int, tightly: bool) -> np.ndarray:
-        """Places `number` pairs of one size where they leave least room, or where there is most; returns the row of each."""
+        """Places pairs of one size where they leave least room, or where most is; returns the row of each."""
         placed: list[np.ndarray] = []
         while number:
             first = source * self._present.shape[1]
@@ -195,6 +199,6 @@ def efficiency(
 def _check_lengths(source: np.ndarray, target: np.ndarray, source_room: int, target_room: int) -> None:
     if len(source) and (source.max() > source_room or target.max() > target_room):
         raise UserError(
-            f"sides of up to {source.max()} and {target.max()} subtokens do not fit rows of {source_room} and {target_room}: "
-            "leave the longer pairs out or pack into longer rows"
+            f"sides of up to {source.max()} and {target.max()} subtokens do not fit rows of {source_room} "
+            f"and {target_room}: leave the longer pairs out or pack into longer rows"
         )

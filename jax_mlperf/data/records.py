@@ -1,4 +1,4 @@
-"""On-disk store of token sequences: flat unsigned tokens and int64 offsets, memory-mapped, so any sequence is random access."""
+"""On-disk store of token sequences: flat tokens and int64 offsets, memory-mapped for random access."""
 
 import contextlib
 import hashlib
@@ -21,7 +21,7 @@ def token_dtype(vocab_size: int) -> np.dtype:
 
 
 class Sequences:
-    """Token sequences opened from `<path>.tokens.npy` and `<path>.offsets.npy`; nothing is read before it is used.
+    """Sequences in `<path>.tokens.npy` and `<path>.offsets.npy`; nothing is read before it is used.
 
     Attributes:
       tokens: uint16 or uint32 [sum of lengths].
@@ -34,9 +34,11 @@ class Sequences:
         self.offsets = np.asarray(np.load(_offsets_file(path), mmap_mode="r"))
 
     def __len__(self) -> int:
+        """Number of sequences."""
         return len(self.offsets) - 1
 
     def __getitem__(self, index: int) -> np.ndarray:
+        """Tokens of one sequence."""
         return self.tokens[self.offsets[index] : self.offsets[index + 1]]
 
     def lengths(self) -> np.ndarray:
@@ -47,7 +49,7 @@ class Sequences:
 def write_sequences(
     path: Path, chunks: Iterable[tuple[np.ndarray, np.ndarray]], vocab_size: int
 ) -> np.ndarray:
-    """Writes (tokens, lengths) chunks one after another as they come, and returns all lengths (int64 [sequences])."""
+    """Writes (tokens, lengths) chunks one after another; returns all lengths, int64 [sequences]."""
     lengths: list[np.ndarray] = [np.zeros(0, np.int64)]
     dtype = token_dtype(vocab_size)
     raw = path.with_name(path.name + ".raw")
@@ -74,7 +76,7 @@ def _offsets_file(path: Path) -> Path:
 
 @contextlib.contextmanager
 def written_atomically(folder: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside `folder` that takes its place when the block ends well, and vanishes when it does not."""
+    """Yields a temporary folder that takes the place of `folder` when the block ends well, else vanishes."""
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.writing")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

@@ -1,7 +1,8 @@
 """Addresses, sizes and checksums of what can be downloaded: the one table of them.
 
-Sizes and sha256 of the statmt.org archives are those of TensorFlow Datasets (`tensorflow/datasets:tensorflow_datasets/url_checksums/
-wmt17_translate.txt`); the md5 values are the reference's own (`verify_dataset.sh`) or taken from the published files.
+Sizes and sha256 of the statmt.org archives are those of TensorFlow Datasets
+(`tensorflow/datasets:tensorflow_datasets/url_checksums/ wmt17_translate.txt`); the md5 values are the
+reference's own (`verify_dataset.sh`) or taken from the published files.
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class Source:
     """One address.
 
     Attributes:
-      url: its last part is the archive's name, under which a mirror serves it.
+      url: its last part is the archive's name.
       size: bytes; 0 when not known.
       md5, sha256: "" when not known.
       files: what to take out of it, by base name; the file itself when it is no archive.
@@ -43,6 +44,7 @@ class Source:
 
     @property
     def name(self) -> str:
+        """The archive's name, under which a mirror serves it."""
         return self.url.rsplit("/", 1)[-1]
 
 

@@ -1,7 +1,8 @@
 """The benchmark's subtokenizer: text <-> ids of greedy longest-match subtokens.
 
-Rules of `transformer/utils/tokenizer.py` of the MLPerf Training reference. Every text comes back exactly, lone surrogates
-included (they are escaped like any character outside the alphabet, although no UTF-8 file can hold them).
+Rules of `transformer/utils/tokenizer.py` of the MLPerf Training reference. Every text comes back exactly,
+lone surrogates included (they are escaped like any character outside the alphabet, although no UTF-8 file can
+hold them).
 """
 
 import functools
@@ -9,7 +10,7 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ _CACHED_TOKENS = 1_000_000  # about 300 MB at most; WMT17 has about 3 million di
 
 
 def _class_of_alphanumerics(first: int, last: int) -> str:
-    """The code points first..last of Unicode categories L* and N*, written as the inside of a character class."""
+    """The code points first..last of Unicode categories L* and N* as the inside of a character class."""
     runs: list[tuple[int, int]] = []
     for point in range(first, last + 1):
         if unicodedata.category(chr(point))[0] in "LN":
@@ -42,8 +43,10 @@ def _class_of_alphanumerics(first: int, last: int) -> str:
 def _run_pattern(astral: bool) -> re.Pattern[str]:
     """Matches the runs that become tokens; a lone space between two runs matches nothing and so is dropped.
 
-    The newline is a token by itself wherever it stands alone between lines (`encode_lines`); `split` never lets that happen.
-    CPython compiles a class within the basic plane to a bitmap, and one beyond it to a list that it walks: hence two patterns.
+    The newline is a token by itself wherever it stands alone between lines (`encode_lines`); `split` never
+    lets that happen.
+    CPython compiles a class within the basic plane to a bitmap, and one beyond it to a list that it walks:
+      hence two patterns.
     """
     inside = _class_of_alphanumerics(0, sys.maxunicode if astral else 0xFFFF)
     return re.compile(rf"[{inside}]+|[^{inside} ][^{inside}]*| [^{inside}]+|\A | \Z")
@@ -119,9 +122,9 @@ def unescape(token: str) -> str:
 
 
 class _TokenTable(dict[str, int]):
-    """Token -> number, filled on demand; `ids[number]` are the token's subtokens. Number 0 is the end of a line."""
+    """Token -> number, filled on demand; `ids[number]` are its subtokens. Number 0 is the end of a line."""
 
-    def __init__(self, segment):
+    def __init__(self, segment: Callable[[str], list[int]]):
         super().__init__({"\n": 0})
         self.ids: list[list[int]] = [[EOS_ID]]
         self._segment = segment
@@ -137,16 +140,19 @@ class Subtokenizer:
     """Encodes and decodes with one vocabulary.
 
     Args:
-      entries: the vocabulary; an entry's place is its id. Entries 0 and 1 stand for padding and end of sentence whatever
-        they read, and are loaded as they are: nothing is put in front (the published file already holds both).
+      entries: the vocabulary; an entry's place is its id. Entries 0 and 1 stand for padding and end of
+        sentence whatever they read, and are loaded as they are: nothing is put in front (the published file
+        already holds both).
     """
 
     def __init__(self, entries: Sequence[str]):
         self.entries = list(entries)
         self._ids = {entry: i for i, entry in enumerate(self.entries)}
         if len(self._ids) != len(self.entries):
+            repeated = len(self.entries) - len(self._ids)
             raise UserError(
-                f"the vocabulary repeats {len(self.entries) - len(self._ids)} of its {len(self.entries)} entries: each may stand in it once"
+                f"the vocabulary repeats {repeated} of its {len(self.entries)} entries: "
+                "each may stand in it once"
             )
         self.alphabet = frozenset("".join(self.entries)) | ESCAPE_CHARACTERS
         self._longest = max(map(len, self.entries), default=0)
@@ -154,7 +160,7 @@ class Subtokenizer:
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> "Subtokenizer":
-        """Reads a vocabulary: UTF-8, one entry a line within single quotes, of which exactly one pair is taken off.
+        """Reads a vocabulary: UTF-8, one entry a line within quotes, of which exactly one pair is taken off.
 
         Raises:
           UserError: the file is missing or a line is not quoted.
@@ -167,7 +173,8 @@ class Subtokenizer:
         for number, entry in enumerate(entries, 1):
             if len(entry) < 3 or entry[0] not in "'\"" or entry[-1] != entry[0]:
                 raise UserError(
-                    f"{path}, line {number}: {entry!r} is not a vocabulary entry; each stands in single quotes"
+                    f"{path}, line {number}: {entry!r} is not a vocabulary entry; "
+                    "each stands in single quotes"
                 )
         return cls([entry[1:-1] for entry in entries])
 
@@ -237,7 +244,7 @@ class Subtokenizer:
                     break
             else:
                 raise UserError(
-                    f"the vocabulary cannot write {escaped[start]!r} (of {token!r}): it needs every character "
-                    "of its alphabet, and \\ _ u ; 0-9, as entries of their own"
+                    f"the vocabulary cannot write {escaped[start]!r} (of {token!r}): it needs every "
+                    "character of its alphabet, and \\ _ u ; 0-9, as entries of their own"
                 )
         return ids

@@ -1,7 +1,8 @@
 """Parallel text for the Transformer benchmark: which files, and how they become a prepared folder.
 
-A prepared folder holds `vocab.subwords`, the encoded pairs, the evaluation set with its references, `meta.json`, and one
-sub-folder `packings/<name>` for each packing. Preparing again is a check of fingerprints.
+A prepared folder holds `vocab.subwords`, the encoded pairs, the evaluation set with its references,
+`meta.json`, and one sub-folder `packings/<name>` for each packing. Preparing again is a check of
+fingerprints.
 """
 
 import dataclasses
@@ -35,7 +36,8 @@ class Settings:
       variant: "wmt" (the benchmark), "tiny" (generated), or a name for any other folder of parallel text.
       train_splits: the training text is `<split>.<language>` of each, in this order.
       eval_split: the text that BLEU is taken on.
-      vocab_size: target size of the vocabulary to build from the training text; 0 takes the benchmark's published one.
+      vocab_size: target size of the vocabulary to build from the training text; 0 takes the benchmark's
+        published one.
       raw_dir: folder of the text files; "" is `<data_dir>/<variant>`.
     """
 
@@ -82,7 +84,7 @@ class Meta:
 
 @dataclass(frozen=True)
 class PackingMeta:
-    """What a packing holds: rows of source_length/target_length made of the pairs with no side above max_length."""
+    """What a packing holds: rows of source_length/target_length of pairs with no side above max_length."""
 
     fingerprint: str
     source_length: int
@@ -111,7 +113,7 @@ def packing_folder(folder: Path, source_length: int, target_length: int, max_len
 
 
 def _text_file(raw: Path, name: str) -> Path:
-    """`raw/name`, or the file of that name in a folder below (archives unpack into some); `raw/name` when there is none."""
+    """`raw/name`, or the first file of that name in the folders below, or `raw/name` when there is none."""
     path = raw / name
     if path.exists() or not raw.is_dir():
         return path
@@ -126,7 +128,7 @@ def _files(
 
 
 def required_files(data_dir: str | os.PathLike[str], settings: Settings) -> list[tuple[Path, bool]]:
-    """The text files that `prepare` reads, each with whether it is there. The generated variant needs none."""
+    """The text files that `prepare` reads, each with whether it is there; none for the generated variant."""
     if settings.variant == "tiny":
         return []
     splits = (*settings.train_splits, settings.eval_split)
@@ -167,7 +169,7 @@ def prepare(
     packed_lengths: tuple[int, int] | None = None,
     workers: int | None = None,
 ) -> Path:
-    """Makes the prepared folder, with a packing when packed_lengths is given; what is there and current stays.
+    """Makes the prepared folder, with a packing where packed_lengths is given; what is current stays.
 
     Args:
       max_length: pairs with a longer side are left out of the packing (all pairs are encoded).
@@ -221,7 +223,8 @@ def _write_pairs(
     for source, target in zip(train[0] + evaluation[0], train[1] + evaluation[1], strict=True):
         if (lines := count_lines(source)) != (others := count_lines(target)):
             raise UserError(
-                f"{source} has {lines} lines and {target} has {others}: line i of one must translate line i of the other"
+                f"{source} has {lines} lines and {target} has {others}: "
+                "line i of one must translate line i of the other"
             )
     _write_vocabulary(folder, data_dir, settings, [*train[0], *train[1]])
     subtokenizer = Subtokenizer.from_file(folder / VOCABULARY)
@@ -236,19 +239,19 @@ def _write_pairs(
     }
     for name, paths in ((EVAL_SOURCES, evaluation[0]), (EVAL_REFERENCES, evaluation[1])):
         (folder / name).write_bytes("\n".join(line.strip() for line in read_lines(paths[0])).encode("utf-8"))
-    source, target = sizes["train.source"], sizes["train.target"]
+    source_lengths, target_lengths = sizes["train.source"], sizes["train.target"]
     records.write_meta(
         folder,
         dataclasses.asdict(
             Meta(
                 fingerprint=fingerprint,
                 vocab_size=subtokenizer.vocab_size,
-                train_pairs=len(source),
-                train_source_tokens=int(source.sum()),
-                train_target_tokens=int(target.sum()),
-                max_source_length=int(source.max(initial=0)),
-                max_target_length=int(target.max(initial=0)),
-                length_counts=np.bincount(np.maximum(source, target)).tolist(),
+                train_pairs=len(source_lengths),
+                train_source_tokens=int(source_lengths.sum()),
+                train_target_tokens=int(target_lengths.sum()),
+                max_source_length=int(source_lengths.max(initial=0)),
+                max_target_length=int(target_lengths.max(initial=0)),
+                length_counts=np.bincount(np.maximum(source_lengths, target_lengths)).tolist(),
                 eval_sentences=len(sizes["eval.source"]),
                 eval_max_source_length=int(sizes["eval.source"].max(initial=0)),
                 eval_max_target_length=int(sizes["eval.target"].max(initial=0)),
@@ -311,7 +314,7 @@ def download(data_dir: str | os.PathLike[str], settings: Settings, mirror: str |
 
 
 def verify(data_dir: str | os.PathLike[str], settings: Settings) -> list[fetch.Check]:
-    """Holds the variant's text files against the known sizes, line counts and checksums (none for the generated variant)."""
+    """Holds the variant's text files against known sizes, line counts and checksums (none when generated)."""
     return (
         [] if settings.variant == "tiny" else fetch.verify(_sources(settings), raw_folder(data_dir, settings))
     )

@@ -1,7 +1,8 @@
-"""Builds a subtoken vocabulary from token counts, as `transformer/utils/tokenizer.py` of the MLPerf reference does.
+"""Builds a subtoken vocabulary from token counts, as the MLPerf reference's `transformer/utils/tokenizer.py`.
 
-The reference walks every substring of every token in Python dictionaries, about 25 s for 28,000 tokens. Here the substrings are
-the nodes of a trie of all token suffixes, made once, so that each of the many rounds is a few passes over integer arrays.
+The reference walks every substring of every token in Python dictionaries, about 25 s for 28,000 tokens. Here
+the substrings are the nodes of a trie of all token suffixes, made once, so that each of the many rounds is a
+few passes over integer arrays.
 """
 
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jax_mlperf.data.encoding import decode_text
 from jax_mlperf.data.subtokenizer import ESCAPE_CHARACTERS, RESERVED, escape, split
 from jax_mlperf.errors import UserError
 
@@ -35,7 +37,7 @@ def count_tokens(
             for number, raw in enumerate(file):
                 if number % (skip + 1) != skip:
                     continue
-                line = raw.decode("utf-8").strip()
+                line = decode_text(raw, Path(path)).strip()
                 counts.update(split(line))
                 left -= len(line)
                 if left < 0:
@@ -45,7 +47,7 @@ def count_tokens(
 
 @dataclass(frozen=True)
 class _Level:
-    """The substrings of one length. A position is a place in the concatenated escaped tokens; nodes are numbered from 0."""
+    """The substrings of one length. A position is a place in the concatenated escaped tokens."""
 
     positions: np.ndarray  # int64: where a substring of this length starts
     nodes: np.ndarray  # int64, same length: which distinct substring it is
@@ -87,7 +89,7 @@ class _Substrings:
         return self.text[start : start + length]
 
     def segment_starts(self, known: list[np.ndarray]) -> np.ndarray:
-        """Marks (bool, one per position) where greedy longest match over the known nodes (bool per level) starts a segment."""
+        """Marks (bool [positions]) where greedy longest match over known nodes starts a segment."""
         longest = np.ones(len(self.text), np.int64)
         for length, (level, is_known) in enumerate(zip(self.levels, known, strict=False), 1):
             longest[level.positions[is_known[level.nodes]]] = length
@@ -104,15 +106,17 @@ class _Substrings:
     def select(self, started: np.ndarray, min_count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Counts every substring from every started segment and picks the entries of the next round.
 
-        From the longest to the shortest, an entry of at least min_count is kept and its count taken off all its prefixes.
+        From the longest to the shortest, an entry of at least min_count is kept and its count taken off all
+        its prefixes.
 
         Returns:
-          which nodes are kept (bool) and their remaining counts (float64, exact integers), one array per level.
+          which nodes are kept (bool) and their remaining counts (float64, exact integers), one array per
+          level.
         """
         weights = self.weights * started
         kept: list[np.ndarray] = []
         remaining: list[np.ndarray] = []
-        taken = np.zeros(len(self.levels[-1].parents))
+        taken: np.ndarray = np.zeros(len(self.levels[-1].parents))
         for depth in range(len(self.levels) - 1, -1, -1):
             level = self.levels[depth]
             count = np.bincount(level.nodes, weights[level.positions], len(level.parents)) - taken
@@ -144,7 +148,7 @@ class VocabularyBuilder:
         self._first_starts = self._substrings.segment_starts(singles)
 
     def build(self, min_count: int) -> list[str]:
-        """The vocabulary of entries that occur at least min_count times: reserved, then by (count, string) descending."""
+        """The entries that occur at least min_count times: reserved, then by (count, string) descending."""
         started = self._first_starts
         for round_number in range(ROUNDS):
             kept, remaining = self._substrings.select(started, min_count)
@@ -161,7 +165,7 @@ class VocabularyBuilder:
         return self.reserved + [entry for _, entry in ordered]
 
     def search(self, target_size: int, tolerance: int) -> list[str]:
-        """Bisects min_count over SEARCH_RANGE for a vocabulary within tolerance of target_size; else the closest tried."""
+        """Bisects min_count for a size within tolerance of target_size, else takes the closest."""
         low, high = SEARCH_RANGE
         best: list[str] = []
         while low <= high:
@@ -189,7 +193,8 @@ def build_vocabulary(
 
     Args:
       token_counts: token -> count (`count_tokens`).
-      target_size: entries wanted; the search ends within `tolerance` of it (a share; the reference's 327 of 32,768 is 1 %).
+      target_size: entries wanted; the search ends within `tolerance` of it (a share; the reference's 327 of
+        32,768 is 1 %).
       min_count: how often an entry must occur (the reference fixes 6 for WMT17).
 
     Returns:

@@ -46,13 +46,14 @@ def drop(x: jax.Array, rate: float, rngs: nnx.Rngs | None) -> jax.Array:
 
 
 class LayerNorm(nnx.Module):
-    """Layer normalisation over the last axis: float32 statistics, biased variance, epsilon inside the root."""
+    """Layer norm over the last axis: float32 statistics, biased variance, epsilon inside the root."""
 
     def __init__(self, dim: int):
         self.scale = nnx.Param(jnp.ones((dim,), jnp.float32))
         self.bias = nnx.Param(jnp.zeros((dim,), jnp.float32))
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """x [..., d] -> [..., d] in x's dtype."""
         wide = x.astype(jnp.float32)
         centred = wide - wide.mean(axis=-1, keepdims=True)
         variance = jnp.square(centred).mean(axis=-1, keepdims=True)
@@ -61,7 +62,7 @@ class LayerNorm(nnx.Module):
 
 
 class MultiHeadAttention(nnx.Module):
-    """Attention with d x d projections without bias, Glorot-uniform each, multiplied side by side as one matrix."""
+    """Attention with d x d projections without bias, Glorot-uniform each, multiplied as one wide matrix."""
 
     def __init__(self, settings: LayerSettings, rngs: nnx.Rngs):
         self.settings = settings
@@ -139,6 +140,7 @@ class FeedForward(nnx.Module):
         self.output_bias = nnx.Param(jnp.zeros((d_model,), jnp.float32))
 
     def __call__(self, x: jax.Array, rngs: nnx.Rngs | None) -> jax.Array:
+        """x [..., d] -> [..., d]."""
         dtype = self.settings.dtype
         hidden = jax.nn.relu(x @ self.hidden_kernel[...].astype(dtype) + self.hidden_bias[...].astype(dtype))
         hidden = drop(hidden, self.settings.dropout_rate, rngs)
@@ -156,6 +158,7 @@ class EncoderLayer(nnx.Module):
         self.feed_forward = FeedForward(settings, rngs)
 
     def __call__(self, x: jax.Array, segmentation: jax.Array, rngs: nnx.Rngs | None) -> jax.Array:
+        """x [B, S, d] with segmentation [B, S] -> [B, S, d]."""
         attended = self.self_attention.attend_self(
             self.self_attention_norm(x), segmentation, causal=False, rngs=rngs
         )
@@ -178,6 +181,7 @@ class DecoderLayer(nnx.Module):
     def __call__(
         self, x: jax.Array, segmentation: jax.Array, source: Source, rngs: nnx.Rngs | None
     ) -> jax.Array:
+        """x [B, T, d] with segmentation [B, T] -> [B, T, d]."""
         attended = self.self_attention.attend_self(
             self.self_attention_norm(x), segmentation, causal=True, rngs=rngs
         )

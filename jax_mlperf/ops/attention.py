@@ -1,4 +1,4 @@
-"""Multi-head attention over packed rows, by cuDNN's flash kernel where that can be used and by plain XLA otherwise."""
+"""Multi-head attention over packed rows: cuDNN flash kernel where possible, else plain XLA."""
 
 from typing import Literal
 

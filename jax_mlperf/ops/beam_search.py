@@ -35,7 +35,7 @@ DecodeFn = Callable[[jax.Array, Cache, jax.Array], tuple[jax.Array, Cache]]
 
 
 class BeamResult(NamedTuple):
-    """Best first: ids int32 [B, K, L] (EOS included, then 0) and scores float32 [B, K], -1e7 where there is none."""
+    """Best first: ids int32 [B, K, L] (EOS included, then 0), scores float32 [B, K], -1e7 for none."""
 
     ids: jax.Array
     scores: jax.Array
@@ -57,7 +57,7 @@ def length_norm(length: jax.typing.ArrayLike, alpha: float) -> jax.Array:
 
 
 def new_ancestry(batch: int, beams: int, length: int) -> jax.Array:
-    """int32 [B, K, L]: for each hypothesis and past step, the beam whose key and value it owns; for `Cache.beams`."""
+    """int32 [B, K, L] for `Cache.beams`: the beam whose key and value the hypothesis owns at each step."""
     return jnp.zeros((batch, beams, length), jnp.int32)
 
 
@@ -96,7 +96,7 @@ def _best_continuations(logits: jax.Array, log_probs: jax.Array) -> tuple[jax.Ar
 
 
 def _is_done(state: _State, alpha: float) -> jax.Array:
-    """No hypothesis alive can beat the worst finished one even at full length (log-probabilities only fall)."""
+    """bool [B]: none alive can beat the worst finished one, even at full length (probabilities fall)."""
     exists = state.finished_scores > _BARRED
     worst = jnp.where(exists, state.finished_scores, 0.0).min(axis=1)
     bound = state.alive_log_probs[:, 0] / length_norm(state.alive_ids.shape[-1], alpha)

@@ -6,7 +6,7 @@ import re
 
 from jax_mlperf.plan import hlo
 
-_SCORES = r'"intermediate_tensor_shape":\{.*?"dimensions":\[([\d",]*)\]'
+_SCORES = r'"intermediate_tensor_shape":\s*\{.*?"dimensions":\s*\[([\d", ]*)\]'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _count(execution: hlo.Execution) -> tuple[str, str, int] | None:
         return "convolution" if spatial else "gemm", "xla", _convolution(execution)
     target = instruction.target
     if target.startswith("__cublas$"):
-        return "gemm", "cublas", _dot(execution, r'"lhs_contracting_dimensions":\[([\d",]*)\]')
+        return "gemm", "cublas", _dot(execution, r'"lhs_contracting_dimensions":\s*\[([\d", ]*)\]')
     if target.startswith("__cudnn$conv"):
         return "convolution", "cudnn", _cudnn_convolution(execution)
     if target.startswith("__cudnn$fmha"):

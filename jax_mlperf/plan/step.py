@@ -80,7 +80,7 @@ def plan_step(
     """
     jitted = fn if hasattr(fn, "lower") else jax.jit(fn, donate_argnums=donate_argnums)
     start = time.perf_counter()
-    compiled = jitted.lower(*args).compile()
+    compiled = jitted.lower(*args).compile(compiler_options=_options(mesh))
     seconds = time.perf_counter() - start
     module = hlo.parse(compiled.as_text())
     comms = collectives(module)
@@ -95,6 +95,15 @@ def plan_step(
         roofline=roofline(found, comms, module, target),
         dearest=dearest(found, top_kernels),
     )
+
+
+def _options(mesh: jax.sharding.Mesh) -> dict[str, bool]:
+    """cuBLAS for all products on a GPU: untuned Triton products do not even compile for some shapes.
+
+    On a real card XLA times both and takes the faster one (jaxlib 0.10.2: "Couldn't find output tile sizes").
+    """
+    is_gpu = mesh.devices.flat[0].platform in ("gpu", "cuda")
+    return {"xla_gpu_enable_triton_gemm": False} if is_gpu else {}
 
 
 def _memory(compiled: jax.stages.Compiled) -> Memory:

@@ -107,6 +107,7 @@ class Transformer(nn.Module):
         self.encoder_norm = nn.LayerNorm(d_model, eps=1e-6)
         self.decoder_norm = nn.LayerNorm(d_model, eps=1e-6)
         self.dropout = nn.Dropout(dropout)
+        self.positions: Tensor
         self.register_buffer("positions", sinusoids(max_length, d_model), persistent=False)
 
     def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
@@ -135,7 +136,7 @@ class Transformer(nn.Module):
 def smoothed_loss(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
     """Mean smoothed cross-entropy per target, smoothing / (V - 1) off the target, minus its minimum.
 
-    F.cross_entropy spreads its smoothing over all V entries: V / (V - 1) as much of it is the same distribution.
+    F.cross_entropy spreads its smoothing over all V entries: V / (V - 1) as much of it is the same.
     """
     vocab = logits.shape[-1]
     low = smoothing / (vocab - 1)
@@ -148,7 +149,7 @@ def smoothed_loss(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
 
 
 def load_parameters(model: Transformer, arrays: Mapping[str, np.ndarray]) -> None:
-    """Copies parameters named "encoder_layers.0.self_attention.query" ... with kernels [in, out] into the model."""
+    """Copies parameters "encoder_layers.0.self_attention.query" ..., kernels [in, out], into the model."""
     kernels: dict[str, Any] = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
     state = {}
     for name in model.state_dict():

@@ -49,7 +49,7 @@ def test_steps_equal_teacher_forcing(model, sources):
     beams = 3
     targets = jnp.asarray(np.random.default_rng(1).integers(2, VOCAB, (4, beams, LENGTH)), jnp.int32)
     expected = jnp.stack([teacher_forced(model, sources, targets[:, beam]) for beam in range(beams)], axis=1)
-    source = read_source(model, sources)
+    source = nnx.jit(read_source)(model, sources)
     cache = init_cache(model, 4, beams, LENGTH)
     step = nnx.jit(decode_step)
     for index in range(LENGTH):

@@ -1,4 +1,4 @@
-"""Rate, scale, independence and sharding of the hashed dropout."""
+"""Rate, scale, independence and sharding of dropout, and the statistics of its own generator."""
 
 import jax
 import jax.numpy as jnp
@@ -6,21 +6,28 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jax_mlperf.ops.dropout import dropout, hash_bits
+from jax_mlperf.ops import hash_rng
+from jax_mlperf.ops.dropout import dropout
 
-IMPLEMENTATIONS = ["threefry2x32", "rbg"]
+# JAX's "rbg" makes the bits of the whole batch on every device, so no config here takes it.
+SHARDED_IMPLEMENTATIONS = ["threefry2x32", "hash32"]
+
+
+def hash_bits(key: jax.Array, shape: tuple[int, ...]) -> np.ndarray:
+    return np.asarray(jax.random.bits(key, shape, jnp.uint32))
 
 
 def mask(seed: int, shape: tuple[int, ...], rate: float = 0.1) -> np.ndarray:
-    return np.asarray(dropout(jnp.ones(shape), rate, jax.random.key(seed)) > 0)
+    return np.asarray(dropout(jnp.ones(shape), rate, jax.random.key(seed, impl=hash_rng.HASH32)) > 0)
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.3, 0.5])
-def test_rate_and_expectation(rate):
-    x = dropout(jnp.ones((512, 2048)), rate, jax.random.key(3))
+@pytest.mark.parametrize("implementation", ["hash32", "threefry2x32", "rbg"])
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_rate_and_expectation(rate, implementation):
+    x = dropout(jnp.ones((512, 2048)), rate, jax.random.key(3, impl=hash_rng.key_implementation(implementation)))
     deviation = np.sqrt(rate * (1 - rate) / x.size)
     assert abs(float((x == 0).mean()) - rate) < 4 * deviation
-    np.testing.assert_allclose(np.unique(x), [0.0, 1 / (1 - rate)], rtol=1e-6)
+    np.testing.assert_allclose(np.unique(x), [0.0, 1 / (1 - round(rate * 2**16) / 2**16)], rtol=1e-6)
 
 
 def test_rows_and_columns_are_not_favoured():
@@ -37,9 +44,9 @@ def test_neighbours_are_independent(lag):
 
 
 def test_keys_are_independent_and_not_shifted_copies():
-    key = jax.random.key(0)
-    first = np.asarray(hash_bits(jax.random.fold_in(key, 0), (2**18,)))
-    second = np.asarray(hash_bits(jax.random.fold_in(key, 1), (2**18,)))
+    key = jax.random.key(0, impl=hash_rng.HASH32)
+    first = hash_bits(jax.random.fold_in(key, 0), (2**18,))
+    second = hash_bits(jax.random.fold_in(key, 1), (2**18,))
     kept, other = (first > 2**28).astype(float), (second > 2**28).astype(float)
     assert abs(np.corrcoef(kept, other)[0, 1]) < 5 / np.sqrt(kept.size)
     # 2**18 of 2**32 values each: 16 common ones are expected by chance; a shifted copy shares far more.
@@ -47,16 +54,16 @@ def test_keys_are_independent_and_not_shifted_copies():
 
 
 def test_every_bit_is_balanced():
-    bits = np.asarray(hash_bits(jax.random.key(5), (2**18,)))
+    bits = hash_bits(jax.random.key(5, impl=hash_rng.HASH32), (2**18,))
     ones = ((bits[:, None] >> np.arange(32, dtype=np.uint32)) & 1).mean(0)
     assert np.abs(ones - 0.5).max() < 5 * 0.5 / np.sqrt(bits.size)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", SHARDED_IMPLEMENTATIONS)
 def test_a_sharded_batch_gets_the_same_mask_without_communication(implementation):
     mesh = Mesh(np.array(jax.devices()), ("data",))
     sharding = NamedSharding(mesh, PartitionSpec("data"))
-    key = jax.random.key(7, impl=implementation)
+    key = jax.random.key(7, impl=hash_rng.key_implementation(implementation))
     x = jnp.ones((16, 4, 32))
     lowered = jax.jit(lambda x, key: dropout(x, 0.5, key), out_shardings=sharding)
     compiled = lowered.lower(jax.device_put(x, sharding), key).compile()
@@ -65,6 +72,15 @@ def test_a_sharded_batch_gets_the_same_mask_without_communication(implementation
         assert collective not in text
     assert "[16,4,32]" not in text  # nobody makes the bits of the whole batch
     np.testing.assert_array_equal(compiled(jax.device_put(x, sharding), key), dropout(x, 0.5, key))
+
+
+@pytest.mark.parametrize("bit_width", [8, 16, 32])
+def test_narrow_bits_are_the_upper_ones(bit_width):
+    key = jnp.array([1, 2], jnp.uint32)
+    narrow = hash_rng.hash_bits(key, bit_width, (8, 4))
+    np.testing.assert_array_equal(narrow, np.asarray(hash_rng.hash_bits(key, 32, (8, 4))) >> (32 - bit_width))
+    with pytest.raises(ValueError, match="not 64"):
+        hash_rng.hash_bits(key, 64, (2,))
 
 
 def test_gradient_passes_where_kept_and_dtype_stays():

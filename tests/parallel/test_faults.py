@@ -67,9 +67,9 @@ def test_kill_9_during_checkpoint_writes_loses_nothing(tmp_path):
 
 
 def test_two_processes_learn_what_one_learns(tmp_path):
-    one = start(tmp_path / "one", *LONG, "--dropout_rng=threefry2x32", devices=2)
+    one = start(tmp_path / "one", *LONG, devices=2)
     assert finish(one)[0] == [0]
-    statuses, outputs = finish(*start_pair(tmp_path / "two", *LONG, "--dropout_rng=threefry2x32", "--checkpoint_every_steps=7"))
+    statuses, outputs = finish(*start_pair(tmp_path / "two", *LONG, "--checkpoint_every_steps=7"))
     assert statuses == [0, 0], outputs[0][1][-2000:]
     alone, together = (np.array(qualities(tmp_path / name), float) for name in ("one", "two"))
     np.testing.assert_allclose(together, alone, rtol=1e-6)

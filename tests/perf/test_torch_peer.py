@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "perf"))
 
+import torch
 import transformer_step
 import translation
 from peers import torch_transformer

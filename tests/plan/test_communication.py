@@ -56,9 +56,7 @@ def test_collective_in_a_loop_counts_every_trip(mesh):
 
         return jax.lax.scan(body, x, length=5)[0]
 
-    mapped = jax.shard_map(
-        loop, mesh=mesh, in_specs=P("data"), out_specs=P("data"), check_vma=False
-    )
+    mapped = jax.shard_map(loop, mesh=mesh, in_specs=P("data"), out_specs=P("data"), check_vma=False)
     (found,) = collectives(compiled(mesh, mapped, P("data"), ((64, 32), P("data"))))
     assert (found.kind, found.count, found.axes(mesh)) == ("all-reduce", 5, ("data",))
 
@@ -90,25 +88,30 @@ def test_every_form_of_replica_groups(groups, group):
     assert found.group == group
 
 
-GPU = """HloModule jit_f, num_partitions=8
+GPU = (
+    """HloModule jit_f, num_partitions=8
 ENTRY %main (a: bf16[2,4], b: f32[4]) -> bf16[16,4] {
   %a = bf16[2,4]{1,0} parameter(0)
   %b = f32[4]{0} parameter(1)
-  %ag = ((bf16[2,4]{1,0}, f32[4]{0}), (bf16[16,4]{1,0}, f32[32]{0})) all-gather-start(%a, %b), channel_id=1, """ \
-    """replica_groups=[1,8]<=[8], dimensions={0}, backend_config={"collective_backend_config":{"is_sync":false}}
+  %ag = ((bf16[2,4]{1,0}, f32[4]{0}), (bf16[16,4]{1,0}, f32[32]{0})) all-gather-start(%a, %b), """
+    """channel_id=1, replica_groups=[1,8]<=[8], backend_config={"collective_backend_config":{"is_sync":false}}
   %agd = (bf16[16,4]{1,0}, f32[32]{0}) all-gather-done(%ag)
-  %ar = f32[4]{0} all-reduce-start(%b), channel_id=2, replica_groups={}, """ \
+  %ar = f32[4]{0} all-reduce-start(%b), channel_id=2, replica_groups={}, """
     """backend_config={"collective_backend_config":{"is_sync":true}}
   %ard = f32[4]{0} all-reduce-done(%ar)
   ROOT %g = bf16[16,4]{1,0} get-tuple-element(%agd), index=0
 }
 """
+)
 
 
 def test_started_collectives_of_a_gpu():
     gather, reduce = collectives(hlo.parse(GPU))
     assert (gather.kind, gather.tensors, gather.bytes, gather.asynchronous) == (
-        "all-gather", 2, 16 * 4 * 2 + 32 * 4, True,
+        "all-gather",
+        2,
+        16 * 4 * 2 + 32 * 4,
+        True,
     )
     assert (reduce.kind, reduce.bytes, reduce.asynchronous) == ("all-reduce", 16, False)
 

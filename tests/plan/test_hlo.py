@@ -9,7 +9,8 @@ from jax_mlperf.plan.products import products
 from jax_mlperf.plan.roofline import kernels
 from jax_mlperf.plan.targets import TARGETS
 
-TEXT = """HloModule jit_f, is_scheduled=true, replica_count=1, num_partitions=8
+TEXT = (
+    """HloModule jit_f, is_scheduled=true, replica_count=1, num_partitions=8
 
 %fused (p.0: bf16[4,8], p.1: bf16[8,16]) -> (bf16[4,16], f32[2]) {
   %p.0 = bf16[4,8]{1,0:T(8,128)(2,1)} parameter(0)
@@ -22,10 +23,11 @@ TEXT = """HloModule jit_f, is_scheduled=true, replica_count=1, num_partitions=8
 ENTRY %main (a: bf16[4,8], b: bf16[8,16]) -> (bf16[4,16], f32[2]) {
   %a = bf16[4,8]{1,0} parameter(0), metadata={op_name="a"}
   %b = bf16[8,16]{1,0} parameter(1)
-  ROOT %fusion = (bf16[4,16]{1,0:T(8,128)(2,1)S(1)}, f32[2]{0}) fusion(%a, /*index=1*/%b), kind=kCustom, """ \
+  ROOT %fusion = (bf16[4,16]{1,0:T(8,128)(2,1)S(1)}, f32[2]{0}) fusion(%a, /*index=1*/%b), kind=kCustom, """
     """calls=%fused, metadata={op_name="jit(f)/dot_general"}
 }
 """
+)
 
 
 def test_parse():
@@ -61,15 +63,17 @@ def test_array_bytes(dtype, shape, size):
     assert hlo.Array(dtype, shape).bytes == size
 
 
-CUBLAS = """HloModule jit_f
+CUBLAS = (
+    """HloModule jit_f
 ENTRY %main (a: f32[3,4,8], b: f32[3,8,16]) -> (f32[3,4,16], s8[4194304]) {
   %a = f32[3,4,8]{2,1,0} parameter(0)
   %b = f32[3,8,16]{2,1,0} parameter(1)
-  ROOT %gemm = (f32[3,4,16]{2,1,0}, s8[4194304]{0}) custom-call(%a, %b), """ \
-    """custom_call_target="__cublas$gemm", backend_config={"gemm_backend_config":{"dot_dimension_numbers":""" \
+  ROOT %gemm = (f32[3,4,16]{2,1,0}, s8[4194304]{0}) custom-call(%a, %b), """
+    """custom_call_target="__cublas$gemm", backend_config={"gemm_backend_config":{"dot_dimension_numbers":"""
     """{"lhs_contracting_dimensions":["2"],"rhs_contracting_dimensions":["1"],"lhs_batch_dimensions":["0"]}}}
 }
 """
+)
 
 
 def test_cublas_call():
@@ -96,6 +100,22 @@ def test_cudnn_calls_of_one_convolution_have_its_flops(target, lhs, rhs, out):
     assert (found.kind, found.dtype, found.flops) == ("convolution", "bf16", 2 * 2 * 5 * 5 * 6 * 3 * 3 * 4)
 
 
+@pytest.mark.parametrize(
+    "target, products_of_scores", [("__cudnn$fmhaSoftmax", 2), ("__cudnn$fmhaSoftmaxBackward", 4)]
+)
+def test_cudnn_attention(target, products_of_scores):
+    text = (
+        "HloModule jit_f\nENTRY %main (q: bf16[2,6,3,8]) -> bf16[2,3,6,8] {\n"
+        "  %q = bf16[2,6,3,8]{3,2,1,0} parameter(0)\n"
+        "  ROOT %a = (bf16[2,3,6,8]{3,1,2,0}, u8[0]{0}) custom-call(%q, %q, %q), "
+        f'custom_call_target="{target}", backend_config={{"cudnn_fmha_backend_config": '
+        '{"intermediate_tensor_shape": {"element_type": "BF16", "dimensions": ["2", "3", "6", "6"]}}}\n}\n'
+    )
+    (found,) = products(hlo.parse(text))
+    assert (found.kind, found.library) == ("attention", "cudnn")
+    assert found.flops == products_of_scores * 2 * (2 * 3 * 6 * 6) * 8
+
+
 def test_scan_body_counts_trip_count_times():
     def loop(x, w):
         return jax.lax.scan(lambda carry, _: (jnp.tanh(carry @ w), None), x, length=6)[0]
@@ -108,9 +128,7 @@ def test_scan_body_counts_trip_count_times():
 
 def test_convolution_of_the_cpu_backend():
     def conv(x, w):
-        return jax.lax.conv_general_dilated(
-            x, w, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+        return jax.lax.conv_general_dilated(x, w, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
     args = jax.ShapeDtypeStruct((2, 8, 8, 4), jnp.float32), jax.ShapeDtypeStruct((3, 3, 4, 6), jnp.float32)
     (found,) = products(hlo.parse(jax.jit(conv).lower(*args).compile().as_text()))

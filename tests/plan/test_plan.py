@@ -1,4 +1,4 @@
-"""Plans of small programs: on virtual CPU devices, and with the compilers of absent machines where installed."""
+"""Plans of small programs: on virtual CPU devices, and with compilers of absent machines if installed."""
 
 import importlib.util
 import json

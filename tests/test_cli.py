@@ -1,0 +1,68 @@
+"""Mistakes of users: one line on standard error, exit status 2, no traceback."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jax_mlperf import cli, launch
+
+CONFIG = "--config=" + str(Path(__file__).parents[1] / "configs" / "transformer.py")
+
+
+def one_error_line(capsys) -> str:
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: "), lines
+    return lines[0]
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["describe"], "--config"),
+    (["describe", CONFIG, "--config.model.d_modle=8"], "the nearest is 'model.d_model'"),
+    (["describe", CONFIG, "--steps=0"], "--steps takes positive whole numbers"),
+    (["describe", CONFIG + ":base", "--config.model.d_model=500"], "config.model does not make a model"),
+    (["describe", CONFIG, "--config.data.source=wmt19"], "config.data.source is 'wmt19'; there are: "),
+    (["describe", CONFIG, "--config.optimizer.name=sgd"], "config.optimizer.name is 'sgd'"),
+    (["describe", CONFIG, "--config.optimizer.warmup_steps=0"], "must be at least 1"),
+    (["juggle"], "juggle"),
+    (["translate", CONFIG + ":tiny", "--data_dir=absent", "--input=absent.txt"], "--input=absent.txt cannot be read"),
+    (["translate", CONFIG + ":tiny", "--data_dir=absent", "--input=" + __file__], "prepared data with the vocabulary are missing"),
+])
+def test_verbs(arguments, message, capsys):
+    assert cli.main(arguments) == 2
+    assert message in one_error_line(capsys)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ([CONFIG, "--config.optimizer.epsilon=1e-8"], "config.optimizer.epsilon is 1e-08, must be 1e-09"),
+    ([CONFIG, "--frseh"], "--frseh"),
+    ([CONFIG, "--num_processes=2"], "need --coordinator"),
+    ([CONFIG, "--data_dir=absent"], "missing data: absent/prepared/transformer-wmt/meta.json"),
+    ([CONFIG, "--config.mesh.fsdp=3"], "does not fit 8 devices"),
+])
+def test_run(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        launch.main([*arguments, "--compile_cache=off"])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "results").exists(), "nothing was written"
+
+
+def test_missing_data_names_the_command_that_makes_them(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        launch.main([CONFIG + ":multi30k", "--data_dir=absent", "--compile_cache=off"])
+    assert "make it with: python -m jax_mlperf data prepare --config=configs/transformer.py:multi30k --data_dir=absent" in one_error_line(capsys)
+
+
+def test_run_py_imports_no_jax_for_a_mistake(repository):
+    environment = {**os.environ, "PYTHONPATH": str(repository)}
+    code = ("import sys; sys.argv = ['run.py']\n"
+            "from jax_mlperf import launch\n"
+            f"try: launch.run(['{CONFIG}', '--config.runz=2'])\n"
+            "except Exception as error: print(error, 'jax' in sys.modules)")
+    output = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
+    assert "nearest is 'runs' False" in output.replace("'runs'", "'runs'")
