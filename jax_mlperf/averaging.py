@@ -10,11 +10,11 @@ from jax_mlperf.benchmark import PyTree
 
 
 class AveragingState(NamedTuple):
-    """Attributes: the optimizer's state, `snapshots` with a leading axis [k], and `count` of updates, int32 []."""
+    """The optimizer's own state `inner`, `snapshots` with a leading axis [k], and the number of `updates`, int32 []."""
 
     inner: optax.OptState
     snapshots: PyTree
-    count: jax.Array
+    updates: jax.Array
 
 
 def with_snapshots(optimizer: optax.GradientTransformation, k: int, every_steps: int) -> optax.GradientTransformation:
@@ -34,7 +34,7 @@ def with_snapshots(optimizer: optax.GradientTransformation, k: int, every_steps:
 
     def update(gradients: PyTree, state: AveragingState, params: PyTree) -> tuple[PyTree, AveragingState]:
         updates, inner = optimizer.update(gradients, state.inner, params)
-        count = state.count + 1
+        count = state.updates + 1
         slot = (count // every_steps - 1) % k
 
         def store(snapshots: PyTree) -> PyTree:
@@ -50,7 +50,7 @@ def with_snapshots(optimizer: optax.GradientTransformation, k: int, every_steps:
 def averaged(params: PyTree, state: AveragingState, every_steps: int) -> PyTree:
     """The mean of the snapshots taken so far; `params` itself while there is none."""
     def mean(leaf: jax.Array, ring: jax.Array) -> jax.Array:
-        taken = jnp.minimum(state.count // every_steps, ring.shape[0])
+        taken = jnp.minimum(state.updates // every_steps, ring.shape[0])
         return jnp.where(taken > 0, ring.sum(axis=0) / jnp.maximum(taken, 1), leaf)
 
     return jax.tree.map(mean, params, state.snapshots)

@@ -178,4 +178,4 @@ class Benchmark(abc.ABC):
 
     def prepare_command(self) -> str:
         """The command that makes the missing data files."""
-        return f"python -m jax_mlperf data prepare --config={config_reference(self.config)} --data_dir={self.data_dir}"
+        return f"python -m jax_mlperf data prepare {config_reference(self.config)} --data_dir={self.data_dir}"

@@ -52,7 +52,8 @@ def _parser() -> argparse.ArgumentParser:
 
     data = add("data", _data, "download, verify or prepare the data of a config")
     data.add_argument("action", choices=("download", "verify", "prepare"))
-    add_config_flags(data)
+    data.add_argument("benchmark", nargs="?", metavar="BENCHMARK[:VARIANT]", help="a name in configs/, or give --config")
+    add_config_flags(data, required=False)
     data.add_argument("--mirror", help="address that serves the archives under their own names")
     data.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that prepare")
 
@@ -90,8 +91,10 @@ def _plan(flags: argparse.Namespace, overrides: list[str]) -> None:
 
 def _data(flags: argparse.Namespace, overrides: list[str]) -> None:
     from jax_mlperf import benchmarks
-    benchmarks.data_command(flags.action, load_config(flags.config, overrides), flags.data_dir,
-                            mirror=flags.mirror, workers=flags.workers)
+    if bool(flags.benchmark) == bool(flags.config):
+        raise UserError(f"data {flags.action} needs either a benchmark, as in: data {flags.action} transformer, or --config")
+    config = load_config(flags.benchmark or flags.config, overrides)
+    benchmarks.data_command(flags.action, config, flags.data_dir, mirror=flags.mirror, workers=flags.workers)
 
 
 def _translate(flags: argparse.Namespace, overrides: list[str]) -> None:

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from jax_mlperf.errors import UserError
 
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 # Values that may change between a run and its resumption: they decide how long and how visibly to train, not what.
 OPERATIONAL_KEYS = ("runs", "time_budget_minutes", "max_epochs", "log_every_steps", "checkpoint_every_steps",
                     "checkpoints_kept", "submission", "plain_log_seconds")
@@ -49,11 +50,13 @@ def base_config() -> ConfigDict:
 def load_config(reference: str, overrides: Iterable[str] = ()) -> ConfigDict:
     """The config that `FILE[:VARIANT]` names, with `key.subkey=value` overrides applied.
 
+    A bare name stands for the file of that name in configs/: `transformer:tiny`.
+
     Raises:
       UserError: no such file, unknown variant, unknown key (the nearest is named), or a value of the wrong type.
     """
     filename, _, variant = reference.partition(":")
-    path = Path(filename)
+    path = Path(filename) if filename.endswith(".py") else CONFIGS / f"{filename}.py"
     if not path.is_file():
         raise UserError(f"config file {filename!r} does not exist{_similar_file(path)}")
     spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
@@ -92,8 +95,8 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def config_reference(config: ConfigDict) -> str:
-    """What `--config=` takes to name this config's file and variant."""
-    return f"configs/{config.benchmark}.py" + (f":{config.variant}" if config.variant else "")
+    """NAME[:VARIANT], which `load_config` takes."""
+    return ":".join(filter(None, (config.benchmark, config.variant)))
 
 
 def fingerprint(config: ConfigDict) -> str:

@@ -24,10 +24,10 @@ class OneLineParser(argparse.ArgumentParser):
         raise UserError(f"{message}; see {self.prog} --help")
 
 
-def add_config_flags(parser: argparse.ArgumentParser) -> None:
+def add_config_flags(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """The flags that every command has which works on a config."""
-    parser.add_argument("--config", required=True, metavar="FILE[:VARIANT]",
-                        help="config file; single values: --config.KEY=VALUE")
+    parser.add_argument("--config", required=required, metavar="FILE[:VARIANT]",
+                        help="config file, or its name in configs/; single values: --config.KEY=VALUE")
     parser.add_argument("--data_dir", type=Path, default=Path(os.environ.get("JAX_MLPERF_DATA_DIR", "data")),
                         help="folder of the data sets (default: $JAX_MLPERF_DATA_DIR or data)")
 
@@ -69,10 +69,10 @@ def run(argv: Sequence[str]) -> int:
     flags = parser.parse_args(rest)
     config = load_config(flags.config, overrides)
     preflight(config)
-    return _run(config, flags, (flags.workdir or default_workdir(config)).absolute())
+    return _run(config, flags, (flags.workdir or default_workdir(config)).absolute(), overrides)
 
 
-def _run(config: ConfigDict, flags: argparse.Namespace, workdir: Path) -> int:
+def _run(config: ConfigDict, flags: argparse.Namespace, workdir: Path, overrides: Sequence[str]) -> int:
     # jax starts here: mistakes in the config were reported before it was loaded
     import jax
 
@@ -96,7 +96,8 @@ def _run(config: ConfigDict, flags: argparse.Namespace, workdir: Path) -> int:
     benchmark = benchmarks.create(config, topology, flags.data_dir)
     missing = [str(file.path) for file in benchmark.data_files() if not file.present]
     if missing:
-        raise UserError(f"missing data: {', '.join(missing)}; make it with: {benchmark.prepare_command()}")
+        command = " ".join([benchmark.prepare_command(), *(f"--config.{override}" for override in overrides)])
+        raise UserError(f"missing data: {', '.join(missing)}; make it with: {command}")
     results = train(benchmark, mesh, workdir, resume=not flags.fresh)
     if cluster.is_primary():
         for index, result in enumerate(results):

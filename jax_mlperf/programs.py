@@ -1,6 +1,7 @@
 """Everything that a run executes on the devices, compiled from shapes alone before the clock starts."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,39 +19,33 @@ from jax_mlperf.parallel.mesh import batch_shardings, check_batch_divides, repli
 Compiled = Callable[..., Any]
 
 
+@functools.cache
+def _compiled() -> list[str]:
+    """The names of all functions that XLA compiled in this process since the first call."""
+    names: list[str] = []
+
+    def listen(event: str, duration_secs: float, **metadata: str | int) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            names.append(str(metadata.get("fun_name", "?")))
+
+    monitoring.register_event_duration_secs_listener(listen)
+    return names
+
+
 class CompileCounter:
     """Counts the programs that XLA compiles in this process (those read from the persistent cache too)."""
 
-    _EVENT = "/jax/core/compile/backend_compile_duration"
-    _count = 0
-    _names: list[str] = []
-    _listening = False
-
     def __init__(self) -> None:
-        if not CompileCounter._listening:
-            monitoring.register_event_duration_secs_listener(self._listen)
-            CompileCounter._listening = True
-        self._start = CompileCounter._count
-
-    @classmethod
-    def _listen(cls, event: str, duration: float, **metadata: Any) -> None:
-        if event == cls._EVENT:
-            cls._count += 1
-            cls._names.append(str(metadata.get("fun_name", "?")))
+        self.restart()
 
     def restart(self) -> None:
         """Counts from here."""
-        self._start = CompileCounter._count
-
-    @property
-    def count(self) -> int:
-        """Programs compiled since the start."""
-        return CompileCounter._count - self._start
+        self._start = len(_compiled())
 
     @property
     def names(self) -> list[str]:
         """The functions that were compiled since the start: the culprits, when there should be none."""
-        return CompileCounter._names[self._start:]
+        return _compiled()[self._start:]
 
 
 def signature(batch: PyTree) -> tuple[tuple[int, ...], ...]:

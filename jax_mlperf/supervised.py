@@ -9,7 +9,7 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 
 from jax_mlperf.benchmark import PyTree, TrainState
-from jax_mlperf.parallel.mesh import BATCH_AXES
+from jax_mlperf.parallel.mesh import BATCH_AXES, state_shardings
 
 
 class LossOutput(NamedTuple):
@@ -36,10 +36,10 @@ def supervised_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *,
     """A pure training step: the gradient of the mean loss over the whole global batch, and one optimizer update.
 
     The mean is exact: gradients of sums are added over devices and microbatches and divided once by the total weight.
-    Where every device holds all parameters, each adds up its own gradients and they are all-reduced once, at the end:
-    left to itself the partitioner reduces the parts of a gradient that is used in several places one by one, and all of
-    them in every microbatch. Random numbers then differ from device to device. Sharded parameters ("fsdp") are left to
-    the partitioner.
+    Every device adds up the gradients of its own rows, with its own random numbers, and they are all-reduced once, at the
+    end: left to itself the partitioner reduces the parts of a gradient that is used in several places one by one, and all
+    of them in every microbatch. Sharded parameters ("fsdp") are gathered at the start, and their gradients reduced into
+    shards: the partitioner would shard the activations too, and move those.
 
     Args:
       loss_fn: (params, model_state, batch, key) -> LossOutput.
@@ -68,8 +68,8 @@ def supervised_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *,
                  jax.random.split(key, accumulation_steps))
         return jax.lax.scan(add, start, parts)[0]
 
-    gradient_fn = sums if accumulation_steps == 1 else accumulated
-    if mesh is not None and mesh.size > 1 and mesh.shape["fsdp"] == 1:
+    gradient_fn: GradientFn = sums if accumulation_steps == 1 else accumulated
+    if mesh is not None and mesh.size > 1:
         gradient_fn = _on_every_device(gradient_fn, mesh)
 
     def train_step(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
@@ -87,19 +87,36 @@ def supervised_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *,
 
 def _on_every_device(gradient_fn: GradientFn, mesh: Mesh) -> GradientFn:
     """The same function of the global batch, computed on each device for its rows and summed over the devices."""
-    def local(params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array) -> tuple[PyTree, LossOutput]:
-        key = jax.random.fold_in(key, jax.lax.axis_index(BATCH_AXES))
-        gradients, output = gradient_fn(params, model_state, batch, key)
-        gradients, loss_sum, weight_sum = jax.lax.psum((gradients, output.loss_sum, output.weight_sum), BATCH_AXES)
-        return gradients, LossOutput(loss_sum, weight_sum, jax.lax.pmean(output.model_state, BATCH_AXES))
-
     def mapped(params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array) -> tuple[PyTree, LossOutput]:
+        specs = jax.tree.map(lambda sharding: sharding.spec, state_shardings(mesh, params))
+
+        def local(params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array) -> tuple[PyTree, LossOutput]:
+            key = jax.random.fold_in(key, jax.lax.axis_index(BATCH_AXES))
+            gradients, output = gradient_fn(jax.tree.map(_gather, params, specs), model_state, batch, key)
+            loss_sum, weight_sum = jax.lax.psum((output.loss_sum, output.weight_sum), BATCH_AXES)
+            total = LossOutput(loss_sum, weight_sum, jax.lax.pmean(output.model_state, BATCH_AXES))
+            return jax.tree.map(_reduce, gradients, specs), total
+
         rows = jax.tree.map(lambda leaf: PartitionSpec(BATCH_AXES) if leaf.ndim else PartitionSpec(), batch)
         whole = PartitionSpec()
-        function = jax.shard_map(local, mesh=mesh, in_specs=(whole, whole, rows, whole), out_specs=whole, check_vma=False)
+        function = jax.shard_map(local, mesh=mesh, in_specs=(specs, whole, rows, whole), out_specs=(specs, whole),
+                                 check_vma=False)
         return function(params, model_state, batch, key)
 
     return mapped
+
+
+def _gather(shard: jax.Array, spec: PartitionSpec) -> jax.Array:
+    """The whole array from this device's shard of it."""
+    return jax.lax.all_gather(shard, "fsdp", axis=spec.index("fsdp"), tiled=True) if "fsdp" in spec else shard
+
+
+def _reduce(gradient: jax.Array, spec: PartitionSpec) -> jax.Array:
+    """This device's shard of the sum over all devices."""
+    if "fsdp" not in spec:
+        return jax.lax.psum(gradient, BATCH_AXES)
+    shard = jax.lax.psum_scatter(gradient, "fsdp", scatter_dimension=spec.index("fsdp"), tiled=True)
+    return jax.lax.psum(shard, "data")
 
 
 def _interleaved(leaf: jax.Array, parts: int) -> jax.Array:

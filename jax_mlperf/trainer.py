@@ -18,6 +18,7 @@ from jax_mlperf.benchmark import Benchmark, LogEntry, PyTree, TrainState
 from jax_mlperf.checkpoint import Checkpoints, RunRecord
 from jax_mlperf.flops import peak_flops
 from jax_mlperf.mlperf.log import MLPerfLog, now_ms
+from jax_mlperf.mlperf.system import clear_file_caches
 from jax_mlperf.ops.hash_rng import key_implementation
 from jax_mlperf.parallel import cluster
 from jax_mlperf.parallel.mesh import replicated
@@ -122,7 +123,7 @@ class Run:
         self.progress = progress
         self.preemption = preemption
         self.clock = trainer.clock
-        self.log: MLPerfLog | None = None
+        self.log: MLPerfLog
         self.record: RunRecord
         self.state: TrainState
         self.step = 0
@@ -132,11 +133,15 @@ class Run:
     def execute(self) -> RunResult:
         """Initialises or resumes, trains, and says how it ended."""
         newest = self.checkpoints.latest_step()
+        if newest is None:
+            self.record = RunRecord(seed=fresh_seed(self.config.seed, self.index))
+        else:
+            self._restore(newest)
+        self.log = MLPerfLog(self.trainer.workdir.log_file(self.index), enabled=cluster.is_primary(),
+                             keep_bytes=self.record.log_bytes)
         try:
             if newest is None:
                 self._initialise()
-            else:
-                self._resume(newest)
             self.trainer.counter.restart()
             self._session_start = self.clock()
             return self._train()
@@ -145,17 +150,12 @@ class Run:
             kept = f"the checkpoint of step {last} is kept" if last is not None else "no checkpoint had been made yet"
             return self._stop(False, f"{error}; {kept}")
         finally:
-            if self.log:
-                self.log.close()
+            self.log.close()
 
     # Before the clock starts ------------------------------------------------------------------------------------
 
-    def _open_log(self, keep_bytes: int) -> MLPerfLog:
-        return MLPerfLog(self.trainer.workdir.log_file(self.index), enabled=cluster.is_primary(), keep_bytes=keep_bytes)
-
     def _initialise(self) -> None:
-        self.log = self._open_log(0)
-        self.log.event("cache_clear", True)
+        self.log.event("cache_clear", self._clear_caches())
         self.log.start("init_start")
         submission = self.config.submission
         self.log.event("submission_benchmark", self.benchmark.name)
@@ -163,7 +163,6 @@ class Run:
         self.log.event("submission_org", submission.org)
         self.log.event("submission_platform", submission.platform or platform_name(self.trainer.mesh))
         self.log.event("submission_status", submission.status)
-        self.record = RunRecord(seed=fresh_seed(self.config.seed, self.index))
         self.log.event("seed", self.record.seed)
         self.log.entries(common_entries(self.benchmark) + self.benchmark.hyperparameters())
         key_data = self._key_data()
@@ -176,14 +175,22 @@ class Run:
         self.log.start("run_start")
         self._log_block_start()
 
+    def _clear_caches(self) -> bool:
+        """What the closed division asks for before a run; an open-division run leaves the machine alone."""
+        if self.config.division != "closed":
+            return False
+        cleared = clear_file_caches()
+        if not cleared:
+            self.progress.message("the file system's caches could not be cleared (only root may): clear them before a submission")
+        return cleared
+
     def _key_data(self) -> jax.Array:
         key = jax.random.key(self.record.seed, impl=key_implementation(self.config.dropout_rng))
         return jax.device_put(np.asarray(jax.random.key_data(key)), replicated(self.trainer.mesh))
 
-    def _resume(self, step: int) -> None:
+    def _restore(self, step: int) -> None:
         self.state, self.record = self.checkpoints.restore(step, self.trainer.programs().state_target)
         self.step = step
-        self.log = self._open_log(self.record.log_bytes)
         self.progress.message(f"resuming run {self.index} at step {step}")
 
     # On the clock -----------------------------------------------------------------------------------------------
@@ -322,8 +329,8 @@ class Run:
         self._log_block_stop()
         stopped_ms = now_ms()
         self.log.end("run_stop", status="success" if reached else "aborted")
-        counter = self.trainer.counter
-        self.log.event("compilations_in_timed_region", counter.count, programs=counter.names)
+        compiled = self.trainer.counter.names
+        self.log.event("compilations_in_timed_region", len(compiled), programs=compiled)
         self.checkpoints.wait()
         return self._result(reached, complete=True, reason=reason, as_asked=as_asked, stopped_ms=stopped_ms)
 

@@ -33,6 +33,7 @@ import translation
 from flax import nnx
 from translation import SIZES, Batch, Size
 
+from jax_mlperf.benchmarks.transformer import BATCH_KEYS
 from jax_mlperf.flops import count_flops, peak_flops
 
 BATCHES = 4  # different batches in rotation
@@ -132,7 +133,7 @@ def measured_rate(dim: int = 8192, repeats: int = 20) -> float:
 
 def step_flops(size: Size) -> int:
     """Model FLOPs of one training step: three times the forward pass."""
-    specs = [jax.ShapeDtypeStruct((size.rows, size.row_length), jnp.int32)] * len(translation.BATCH_KEYS)
+    specs = [jax.ShapeDtypeStruct((size.rows, size.row_length), jnp.int32)] * len(BATCH_KEYS)
     model = nnx.eval_shape(lambda: translation.make_model(size, jnp.float32))
     graph, params = nnx.split(model)
     return 3 * count_flops(lambda p, *batch: nnx.merge(graph, p)(*batch), params, *specs)

@@ -2,28 +2,23 @@
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 
-from jax_mlperf.losses import smoothed_cross_entropy
+from jax_mlperf.benchmark import Topology
+from jax_mlperf.benchmarks.transformer import TransformerBenchmark
+from jax_mlperf.config import load_config
 from jax_mlperf.models.transformer import Transformer
-from jax_mlperf.optim import adam
-from jax_mlperf.schedules import transformer_schedule
+from jax_mlperf.ops.hash_rng import key_implementation
 
 Batch = dict[str, np.ndarray]
-BATCH_KEYS = (
-    "inputs",
-    "inputs_position",
-    "inputs_segmentation",
-    "targets",
-    "targets_position",
-    "targets_segmentation",
-)
+CONFIG = Path(__file__).resolve().parents[1] / "configs" / "transformer.py"
+WMT_VOCABULARY = 33_708
 SMOOTHING = 0.1
 # Mean length of a WMT17 training pair with EOS, from 8.1 pairs in a packed row of 256 + 256 (spec section 3).
 _MEAN_LENGTH = 28
@@ -51,8 +46,8 @@ class Size:
 SIZES: dict[str, Size] = {
     "tiny": Size(64, 128, 4, 2, 512, rows=16, row_length=64),
     "multi30k": Size(256, 1024, 4, 3, 8079, rows=32, row_length=128),
-    "base": Size(512, 2048, 8, 6, 33_708, rows=64, row_length=256),
-    "big": Size(1024, 4096, 16, 6, 33_708, rows=64, row_length=256),
+    "base": Size(512, 2048, 8, 6, WMT_VOCABULARY, rows=64, row_length=256),
+    "big": Size(1024, 4096, 16, 6, WMT_VOCABULARY, rows=64, row_length=256),
 }
 
 
@@ -82,50 +77,44 @@ def packed_batch(size: Size, seed: int = 0) -> Batch:
     }
 
 
-def make_model(size: Size, dtype: Any, seed: int = 0, dropout_rate: float | None = None) -> Transformer:
+def make_model(size: Size, dtype: Any, seed: int = 0) -> Transformer:
     """Our model with fresh parameters."""
-    rate = size.dropout_rate if dropout_rate is None else dropout_rate
     return Transformer(
         vocab_size=size.vocab_size,
         d_model=size.d_model,
         ffn_dim=size.ffn_dim,
         num_heads=size.num_heads,
         num_layers=size.num_layers,
-        dropout_rate=rate,
+        dropout_rate=size.dropout_rate,
         dtype=jnp.dtype(dtype),
         rngs=nnx.Rngs(params=seed),
     )
 
 
-def make_optimizer(size: Size) -> optax.GradientTransformation:
-    """MLPerf's Adam with the schedule of the 512-row recipe."""
-    return adam(transformer_schedule(1.875, size.d_model, 1107), b1=0.9, b2=0.98)
+def make_benchmark(size: Size, dtype: Any) -> TransformerBenchmark:
+    """The benchmark of this size, as run.py builds it; WMT's sizes draw from JAX's stock generator, as in the closed division."""
+    closed = size.vocab_size == WMT_VOCABULARY
+    values = {
+        **{f"model.{key}": getattr(size, key)
+           for key in ("d_model", "ffn_dim", "num_heads", "num_layers", "vocab_size", "dropout_rate")},
+        "data.batch_size": size.rows, "data.source_length": size.row_length, "data.target_length": size.row_length,
+        "optimizer.base_learning_rate": 1.875, "optimizer.warmup_steps": 1107, "compute_dtype": jnp.dtype(dtype).name,
+        "dropout_rng": "threefry2x32" if closed else "hash32",
+    }  # fmt: skip
+    config = load_config(f"{CONFIG}:tiny", [f"{key}={value}" for key, value in values.items()])
+    return TransformerBenchmark(config, Topology(1), Path("no data"))
 
 
-def mean_loss(graph: Any, params: Any, batch: Any, dropout_key: jax.Array | None) -> jax.Array:
-    """Smoothed cross-entropy per target subtoken of one batch; no dropout without a key."""
-    rngs = None if dropout_key is None else nnx.Rngs(dropout=dropout_key)
-    logits = nnx.merge(graph, params)(*(batch[key] for key in BATCH_KEYS), rngs=rngs)
-    total, weight = smoothed_cross_entropy(logits, batch["targets"], batch["targets"] > 0, SMOOTHING)
-    return total / weight
-
-
-def make_step(
-    size: Size, dtype: Any, dropout_rate: float | None = None
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def make_step(size: Size, dtype: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """(init, step), both pure: init() -> state, step(state, batch) -> (state, loss)."""
-    optimizer = make_optimizer(size)
-    graph = nnx.graphdef(nnx.eval_shape(lambda: make_model(size, dtype, dropout_rate=dropout_rate)))
+    benchmark = make_benchmark(size, dtype)
 
     def init() -> Any:
-        params = nnx.state(make_model(size, dtype, dropout_rate=dropout_rate))
-        return params, optimizer.init(params), jnp.zeros((), jnp.int32)
+        key = jax.random.key(0, impl=key_implementation(benchmark.config.dropout_rng))
+        return benchmark.init(jax.random.key_data(key))
 
     def step(state: Any, batch: Any) -> Any:
-        params, moments, count = state
-        key = jax.random.fold_in(jax.random.key(1), count)
-        loss, gradients = jax.value_and_grad(lambda p: mean_loss(graph, p, batch, key))(params)
-        updates, moments = optimizer.update(gradients, moments, params)
-        return (optax.apply_updates(params, updates), moments, count + 1), loss
+        state, metrics = benchmark.train_step(state, batch)
+        return state, metrics["loss"]
 
     return init, step

@@ -27,6 +27,11 @@ def one_error_line(capsys) -> str:
     (["describe", CONFIG, "--config.optimizer.name=sgd"], "config.optimizer.name is 'sgd'"),
     (["describe", CONFIG, "--config.optimizer.warmup_steps=0"], "must be at least 1"),
     (["juggle"], "juggle"),
+    (["data", "verify"], "needs either a benchmark, as in: data verify transformer, or --config"),
+    (["data", "fetch", "transformer"], "invalid choice: 'fetch'"),
+    (["data", "prepare", "transformer:multi30k", "--data_dir=absent"], "absent/multi30k/train.en first: get them with"),
+    (["data", "verify", "transformer", "--data_dir=absent"], "get them again with: python -m jax_mlperf data download transformer"),
+    (["data", "prepare", "transfomer"], "transfomer"),
     (["translate", CONFIG + ":tiny", "--data_dir=absent", "--input=absent.txt"], "--input=absent.txt cannot be read"),
     (["translate", CONFIG + ":tiny", "--data_dir=absent", "--input=" + __file__], "prepared data with the vocabulary are missing"),
 ])
@@ -54,8 +59,8 @@ def test_run(arguments, message, capsys, tmp_path, monkeypatch):
 def test_missing_data_names_the_command_that_makes_them(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
-        launch.main([CONFIG + ":multi30k", "--data_dir=absent", "--compile_cache=off"])
-    assert "make it with: python -m jax_mlperf data prepare --config=configs/transformer.py:multi30k --data_dir=absent" in one_error_line(capsys)
+        launch.main([CONFIG + ":multi30k", "--data_dir=absent", "--compile_cache=off", "--config.seed=3"])
+    assert "make it with: python -m jax_mlperf data prepare transformer:multi30k --data_dir=absent --config.seed=3" in one_error_line(capsys)
 
 
 def test_run_py_imports_no_jax_for_a_mistake(repository):

@@ -32,8 +32,9 @@ class ToyBenchmark(Benchmark):
 
     name = "toy"
 
-    def __init__(self, config: ConfigDict, topology: Topology = Topology(1), data_dir: Path = Path(".")) -> None:
-        super().__init__(config, topology, data_dir)
+    def __init__(self, config: ConfigDict, topology: Topology | None = None) -> None:
+        super().__init__(config, topology or Topology(1), Path("."))
+        topology = self.topology
         self.quality = Quality({"r2": config.quality_target})
         self.global_batch_size = config.batch_size
         self.steps_per_epoch = config.steps_per_epoch

@@ -128,8 +128,8 @@ class TransformerBenchmark(Benchmark):
         for steps in range(math.ceil(max(per_device) / limit), max(per_device) + 1):
             if all(count % steps == 0 for count in per_device):
                 return steps
-        raise UserError(f"batches of {', '.join(map(str, rows))} rows over {self.topology.devices} devices do not split alike into "
-                        f"microbatches of at most {limit} rows; set --config.microbatch_per_device=0")
+        raise UserError(f"batches of {', '.join(map(str, rows))} rows over {self.topology.devices} devices do not split alike "
+                        f"into microbatches of at most {limit} rows; set --config.microbatch_per_device=0")
 
     def train_batches(self, seed: int, step: int) -> Iterator[PyTree]:
         """Host batches from the prepared data."""
@@ -166,7 +166,8 @@ class TransformerBenchmark(Benchmark):
     def _make_optimizer(self) -> Any:
         config = self.config.optimizer
         if config.name not in ("adam", "lazy_adam"):
-            raise UserError(f"config.optimizer.name is {config.name!r}; the transformer has 'adam' and 'lazy_adam' (the same here)")
+            raise UserError(f"config.optimizer.name is {config.name!r}; the transformer has 'adam' and 'lazy_adam' "
+                            f"(the same here)")
         optimizer = adam(self._schedule, config.beta_1, config.beta_2, config.epsilon)
         if config.average_checkpoints:
             return with_snapshots(optimizer, config.average_checkpoints, self._average_every())

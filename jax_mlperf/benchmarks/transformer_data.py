@@ -34,7 +34,7 @@ def prepare(config: ConfigDict, data_dir: Path, workers: int) -> Path:
 
 def download_command(config: ConfigDict, data_dir: Path) -> str:
     """The command that fetches the text that the config reads."""
-    return f"python -m jax_mlperf data download --config={config_reference(config)} --data_dir={data_dir}"
+    return f"python -m jax_mlperf data download {config_reference(config)} --data_dir={data_dir}"
 
 
 def data_command(action: str, config: ConfigDict, data_dir: Path, *, mirror: str | None, workers: int) -> None:

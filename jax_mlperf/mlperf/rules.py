@@ -30,6 +30,7 @@ class Rule(NamedTuple):
 _V07 = "rules v0.7 (transformer)"
 _CHECKER = "checker training_0.7.0/closed_transformer.yaml"
 _REFERENCE = "reference retired_benchmarks/transformer/tensorflow/transformer"
+_PARAMETERS = f"{_REFERENCE}/model/model_params.py"
 
 CLOSED_RULES: dict[str, tuple[Rule, ...]] = {
     "transformer": (
@@ -42,20 +43,23 @@ CLOSED_RULES: dict[str, tuple[Rule, ...]] = {
         Rule("optimizer.warmup_steps", ">=", 0, "warm-up steps cannot be negative", _CHECKER),
         Rule("optimizer.beta_1", ">=", 0.0, "beta_1 cannot be negative", _CHECKER),
         Rule("optimizer.beta_2", ">=", 0.0, "beta_2 cannot be negative", _CHECKER),
-        Rule("optimizer.average_checkpoints", "==", 0, "the reference averages no checkpoints", f"{_REFERENCE}/transformer_main.py"),
+        Rule("optimizer.average_checkpoints", "==", 0, "the reference averages no checkpoints",
+             f"{_REFERENCE}/transformer_main.py"),
         Rule("label_smoothing", "==", 0.1, "the loss is fixed", f"{_REFERENCE}/utils/metrics.py"),
-        Rule("model.vocab_size", "==", 33_708, "the published vocabulary is used as it is", f"{_REFERENCE}/model/model_params.py"),
-        Rule("model.d_model", "==", 1024, "the model is Transformer big", f"{_REFERENCE}/model/model_params.py"),
-        Rule("model.ffn_dim", "==", 4096, "the model is Transformer big", f"{_REFERENCE}/model/model_params.py"),
-        Rule("model.num_heads", "==", 16, "the model is Transformer big", f"{_REFERENCE}/model/model_params.py"),
-        Rule("model.num_layers", "==", 6, "the model is Transformer big", f"{_REFERENCE}/model/model_params.py"),
-        Rule("model.dropout_rate", "==", 0.1, "dropout is fixed", f"{_REFERENCE}/model/model_params.py"),
+        Rule("model.vocab_size", "==", 33_708, "the published vocabulary is used as it is", _PARAMETERS),
+        Rule("model.d_model", "==", 1024, "the model is Transformer big", _PARAMETERS),
+        Rule("model.ffn_dim", "==", 4096, "the model is Transformer big", _PARAMETERS),
+        Rule("model.num_heads", "==", 16, "the model is Transformer big", _PARAMETERS),
+        Rule("model.num_layers", "==", 6, "the model is Transformer big", _PARAMETERS),
+        Rule("model.dropout_rate", "==", 0.1, "dropout is fixed", _PARAMETERS),
         Rule("evaluation.every_steps", "==", 0, "evaluation is once an epoch", _V07),
-        Rule("evaluation.beam_size", "==", 4, "beam search is fixed", f"{_REFERENCE}/model/model_params.py"),
-        Rule("evaluation.alpha", "==", 0.6, "beam search is fixed", f"{_REFERENCE}/model/model_params.py"),
-        Rule("evaluation.extra_length", "==", 50, "beam search is fixed", f"{_REFERENCE}/model/model_params.py"),
-        Rule("dropout_rng", "in", ("threefry2x32", "rbg"), "random numbers come from a stock generator", "rules (Random numbers)"),
-        Rule("compute_dtype", "in", ("float32", "bfloat16", "float16"), "numerical formats need approval", "rules (Numerical formats)"),
+        Rule("evaluation.beam_size", "==", 4, "beam search is fixed", _PARAMETERS),
+        Rule("evaluation.alpha", "==", 0.6, "beam search is fixed", _PARAMETERS),
+        Rule("evaluation.extra_length", "==", 50, "beam search is fixed", _PARAMETERS),
+        Rule("dropout_rng", "in", ("threefry2x32", "rbg"), "random numbers come from a stock generator",
+             "rules (Random numbers)"),
+        Rule("compute_dtype", "in", ("float32", "bfloat16", "float16"), "numerical formats need approval",
+             "rules (Numerical formats)"),
     ),
 }
 
@@ -69,8 +73,8 @@ def violations(config: ConfigDict) -> list[str]:
             value = value[part]
         if not _RELATIONS[rule.relation](value, rule.allowed):
             allowed = " or ".join(map(repr, rule.allowed)) if rule.relation == "in" else repr(rule.allowed)
-            wanted = {"==": allowed, "in": allowed, ">": f"more than {allowed}", ">=": f"at least {allowed}"}[rule.relation]
-            lines.append(f"config.{rule.key} is {value!r}, must be {wanted}: {rule.reason} [{rule.source}]")
+            words = {">": "more than ", ">=": "at least "}.get(rule.relation, "")
+            lines.append(f"config.{rule.key} is {value!r}, must be {words}{allowed}: {rule.reason} [{rule.source}]")
     return lines
 
 

@@ -6,6 +6,7 @@ hypotheses change beams only the ancestry [B, K, L] is permuted; every query is 
 all beams and a mask leaves its own history. The cache is read once for all beams and never copied.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -23,6 +24,11 @@ from jax_mlperf.ops.beam_search import (
     new_ancestry,
     record_ancestry,
 )
+
+
+# Keys and values have a multiple of 8 rows: cuBLAS takes 16-bit operands on the tensor cores in multiples of
+# 16 bytes, and XLA pads others, here in every step of the loop: a copy of the whole cache for each token.
+_ALIGNMENT = 8
 
 
 class KeyValue(NamedTuple):
@@ -79,7 +85,8 @@ def _layer_step(
 
 
 def read_source(model: Transformer, inputs: jax.Array) -> SourceMemory:
-    """Encodes sentences int32 [B, S], 0 = padding, one a row."""
+    """Encodes sentences int32 [B, S], 0 = padding, one a row; S is padded to a multiple of 8 first."""
+    inputs = jnp.pad(inputs, ((0, 0), (0, -inputs.shape[1] % _ALIGNMENT)))
     positions = jnp.broadcast_to(jnp.arange(inputs.shape[1]), inputs.shape)
     mask = inputs != 0
     encoded = model.encode(inputs, positions, mask.astype(jnp.int32), rngs=None).encoded
@@ -92,11 +99,16 @@ def read_source(model: Transformer, inputs: jax.Array) -> SourceMemory:
 
 
 def init_cache(model: Transformer, batch: int, beams: int, max_length: int) -> Cache:
-    """An empty cache for `max_length` steps in the model's compute dtype."""
-    shape = (batch, model.num_heads, max_length * beams, model.d_model // model.num_heads)
+    """An empty cache for `max_length` steps or the few more that make L * K a multiple of 8.
+
+    In the model's compute dtype. Steps that are never made stay masked.
+    """
+    multiple = _ALIGNMENT // math.gcd(_ALIGNMENT, beams)
+    length = max_length + -max_length % multiple
+    shape = (batch, model.num_heads, length * beams, model.d_model // model.num_heads)
     empty = jnp.zeros(shape, model.dtype)
     return Cache(
-        new_ancestry(batch, beams, max_length), [KeyValue(empty, empty) for _ in model.decoder_layers]
+        new_ancestry(batch, beams, length), [KeyValue(empty, empty) for _ in model.decoder_layers]
     )
 
 

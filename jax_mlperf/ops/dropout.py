@@ -24,5 +24,13 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     threshold = min(round(rate * 2**16), 2**16 - 1)
     if key is None or threshold == 0:
         return x
-    keep = jax.random.bits(key, x.shape, jnp.uint16) >= jnp.uint16(threshold)
-    return jnp.where(keep, x * jnp.asarray(1.0 / (1.0 - threshold / 2**16), x.dtype), jnp.zeros((), x.dtype))
+    scale = jnp.asarray(1.0 / (1.0 - threshold / 2**16), x.dtype)
+    if x.ndim == 0 or x.shape[-1] % 2:
+        keep = jax.random.bits(key, x.shape, jnp.uint32) >= jnp.uint32(threshold << 16)
+        return jnp.where(keep, x * scale, jnp.zeros((), x.dtype))
+    folded = x.reshape(*x.shape[:-1], 2, x.shape[-1] // 2)
+    words = jax.random.bits(key, (*x.shape[:-1], x.shape[-1] // 2), jnp.uint32)
+    # Shifted left by 16, a word compares by its lower half, not shifted by its upper half.
+    shift = jnp.array([0, 16], jnp.uint32)[:, None]
+    keep = (words[..., None, :] << shift) >= jnp.uint32(threshold << 16)
+    return jnp.where(keep, folded * scale, jnp.zeros((), x.dtype)).reshape(x.shape)

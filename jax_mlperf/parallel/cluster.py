@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 from jax.experimental import multihost_utils
@@ -51,7 +51,7 @@ def _end_at_once(kind: type[BaseException], error: BaseException, trace: Traceba
     exit_now(1)
 
 
-def exit_now(status: int) -> None:
+def exit_now(status: int) -> NoReturn:
     """Ends the process; in a multi-process job without the shutdown barrier, so that no peer waits for it."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from jax_mlperf.models import transformer_decoding
 from jax_mlperf.models.transformer import Transformer
 from jax_mlperf.models.transformer_decoding import decode_step, init_cache, read_source, translate
 from jax_mlperf.ops.beam_search import length_norm
@@ -87,3 +88,23 @@ def test_early_stop_keeps_the_best(model, sources, run):
     np.testing.assert_array_equal(
         run(model, sources).ids[:, 0], run(model, sources, early_stop=False).ids[:, 0]
     )
+
+
+@pytest.mark.parametrize("beams", [3, 4])
+def test_keys_lie_in_multiples_of_8(model, sources, beams):
+    """7 source slots become 8; 3 beams need 16 steps for 9, 4 beams 10."""
+    source = nnx.eval_shape(read_source, model, sources)
+    assert source.mask.shape == (4, 1, 1, 8) and source.layers[0].key.shape == (4, 2, 8, 8)
+    cache = init_cache(model, 4, beams, LENGTH)
+    assert cache.shared[0].key.shape == (4, 2, {3: 48, 4: 40}[beams], 8)
+    assert cache.beams.shape == (4, beams, {3: 16, 4: 10}[beams])
+
+
+def test_alignment_changes_no_result(model, sources, run, monkeypatch):
+    """Odd lengths, 7 source slots and 9 steps: as without the padding, and of the length asked for."""
+    padded = run(model, sources)
+    monkeypatch.setattr(transformer_decoding, "_ALIGNMENT", 1)
+    plain = nnx.jit(lambda model, sources: translate(model, sources, max_length=LENGTH))(model, sources)
+    assert padded.ids.shape == plain.ids.shape == (4, 4, LENGTH)
+    np.testing.assert_array_equal(padded.ids, plain.ids)
+    np.testing.assert_allclose(padded.scores, plain.scores, atol=1e-6)

@@ -59,7 +59,7 @@ def test_kill_9_during_checkpoint_writes_loses_nothing(tmp_path):
                                              for folder in checkpoints.glob("*tmp*")), process)
         process.kill()
         process.communicate()
-    (status,), ((out, err),) = finish(start(tmp_path / "cut", *arguments))
+    (status,), ((_, err),) = finish(start(tmp_path / "cut", *arguments))
     assert status == 0 and "resuming run 0 at step" in err
     finish(start(tmp_path / "big", *LONG, "--hidden=20000"))
     assert qualities(tmp_path / "cut") == qualities(tmp_path / "big") and len(qualities(tmp_path / "cut")) == 6

@@ -17,13 +17,16 @@ import transformer_step
 import translation
 from peers import torch_transformer
 
-SIZE = translation.Size(32, 48, 4, 1, vocab_size=61, rows=3, row_length=24)
+from jax_mlperf.benchmarks.transformer import BATCH_KEYS
+from jax_mlperf.losses import smoothed_cross_entropy
+
+SIZE = translation.Size(32, 48, 4, 1, vocab_size=61, rows=3, row_length=24, dropout_rate=0.0)
 
 
 @pytest.fixture(scope="module")
 def both():
     """Our graph and parameters, and the peer with the same parameters."""
-    graph, params = nnx.split(nnx.jit(lambda: translation.make_model(SIZE, jnp.float32, dropout_rate=0.0))())
+    graph, params = nnx.split(nnx.jit(lambda: translation.make_model(SIZE, jnp.float32))())
     noise = np.random.default_rng(1)  # so that zero biases and unit scales cannot hide a swap
     params = jax.tree.map(lambda x: x + 0.1 * noise.standard_normal(x.shape, np.float32), params)
     peer = transformer_step.make_peer(SIZE, dropout_rate=0.0)
@@ -42,7 +45,7 @@ def test_same_logits(both):
     graph, params, peer = both
     batch = translation.packed_batch(SIZE)
     ours = jax.jit(lambda p, *arrays: nnx.merge(graph, p)(*arrays))(
-        params, *(batch[key] for key in translation.BATCH_KEYS)
+        params, *(batch[key] for key in BATCH_KEYS)
     )
     with torch.no_grad():
         theirs = peer(transformer_step.torch_batch(batch, "cpu")).numpy()
@@ -53,8 +56,13 @@ def test_same_logits(both):
 def test_same_loss_and_gradients(both):
     graph, params, peer = both
     batch = translation.packed_batch(SIZE)
-    loss_fn = jax.value_and_grad(lambda p: translation.mean_loss(graph, p, batch, None))
-    loss, gradients = jax.jit(loss_fn)(params)
+
+    def mean_loss(params):
+        logits = nnx.merge(graph, params)(*(batch[key] for key in BATCH_KEYS))
+        total, weight = smoothed_cross_entropy(logits, batch["targets"], batch["targets"] > 0, translation.SMOOTHING)
+        return total / weight
+
+    loss, gradients = jax.jit(jax.value_and_grad(mean_loss))(params)
     tensors = transformer_step.torch_batch(batch, "cpu")
     theirs = torch_transformer.smoothed_loss(peer(tensors), tensors["targets"], translation.SMOOTHING)
     theirs.backward()
