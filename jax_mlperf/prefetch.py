@@ -1,5 +1,6 @@
 """Moves host batches to the devices in a background thread, while the devices work on earlier ones."""
 
+import itertools
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -25,10 +26,15 @@ def to_devices(mesh: Mesh, batch: PyTree, leading: int = 0) -> PyTree:
 
 
 def grouped(batches: Iterator[PyTree], step: int, size_at: Callable[[int], int]) -> Iterator[tuple[PyTree, int]]:
-    """Stacks as many batches as the dispatch at each step takes: yields (batch, number of steps in it)."""
+    """Stacks as many batches as the dispatch at each step takes: yields (batch, number of steps in it).
+
+    Ends where the batches end; a last group that is not full is left out.
+    """
     while True:
         size = size_at(step)
-        group = [next(batches) for _ in range(size)]
+        group = list(itertools.islice(batches, size))
+        if len(group) < size:
+            return
         yield (group[0] if size == 1 else jax.tree.map(lambda *leaves: np.stack(leaves), *group)), size
         step += size
 

@@ -10,6 +10,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+CLEAR_LINE = "\r\033[K"
 Clock = Callable[[], float]
 
 
@@ -41,16 +42,17 @@ class Progress:
     """Throughput and utilisation over the last interval, shown on `stream`.
 
     Args:
-      max_steps: step at which training gives up, for the time to go.
+      max_steps: step at which training gives up, for the time to go; None where `seconds_left` says it.
       samples_per_step: samples in a global batch.
       train_flops_per_step: model FLOPs of one update over all devices.
       peak_flops: peak FLOP/s of all devices together, None where it is not known.
       stream: where the line goes; None shows nothing (all processes but the first).
+      seconds_left: time to go of a run that ends by the clock.
     """
 
-    def __init__(self, *, max_steps: int, samples_per_step: float, train_flops_per_step: float,
+    def __init__(self, *, max_steps: int | None, samples_per_step: float, train_flops_per_step: float,
                  peak_flops: float | None, scalars: Scalars | None, stream: TextIO | None = sys.stderr,
-                 plain_seconds: float = 10.0, clock: Clock = time.monotonic) -> None:
+                 plain_seconds: float = 10.0, clock: Clock = time.monotonic, seconds_left: Clock | None = None) -> None:
         self._max_steps = max_steps
         self._samples_per_step = samples_per_step
         self._flops_per_step = train_flops_per_step
@@ -60,6 +62,7 @@ class Progress:
         self._live = stream is not None and stream.isatty()
         self._plain_seconds = plain_seconds
         self._clock = clock
+        self.seconds_left = seconds_left
         self._quality = ""
         self._last_shown = float("-inf")
         self._interval_start: tuple[int, float] | None = None
@@ -85,7 +88,7 @@ class Progress:
             values["model_flop_utilisation"] = rate * self._flops_per_step / self._peak_flops
         if self._scalars:
             self._scalars.add(step, {f"train/{key}": value for key, value in values.items()})
-        self._show(step, values, (self._max_steps - step) / rate if rate else 0.0)
+        self._show(step, values, rate)
         self.restart(step)
         return values
 
@@ -99,19 +102,31 @@ class Progress:
     def message(self, text: str) -> None:
         """A line that stays."""
         if self._stream is not None:
-            self._stream.write(("\r\033[K" if self._live else "") + text + "\n")
+            self.clear()
+            self._stream.write(text + "\n")
             self._stream.flush()
 
-    def _show(self, step: int, values: Mapping[str, float], seconds_left: float) -> None:
+    def clear(self) -> None:
+        """Takes the live line away, so that something else can be printed in its place."""
+        if self._stream is not None and self._live:
+            self._stream.write(CLEAR_LINE)
+            self._stream.flush()
+
+    def _show(self, step: int, values: Mapping[str, float], rate: float) -> None:
         if self._stream is None:
             return
+        if self.seconds_left:
+            steps, remaining = f"{step}", f"{_duration(max(0.0, self.seconds_left()))} to go"
+        else:
+            most = self._max_steps or step
+            steps, remaining = f"{step}/{most}", f"at most {_duration((most - step) / rate if rate else 0.0)} to go"
         utilisation = (f"MFU {values['model_flop_utilisation']:.1%}" if "model_flop_utilisation" in values
                        else f"{values['model_tflops_per_second']:.3g} TFLOP/s")
-        line = (f"step {step}/{self._max_steps}  loss {values['loss']:.3f}  "
+        line = (f"step {steps}  loss {values['loss']:.3f}  "
                 f"{values['samples_per_second']:.4g} samples/s  {utilisation}  "
-                f"{self._quality}{'  ' if self._quality else ''}at most {_duration(seconds_left)} to go")
+                f"{self._quality}{'  ' if self._quality else ''}{remaining}")
         if self._live:
-            self._stream.write("\r\033[K" + line)
+            self._stream.write(CLEAR_LINE + line)
             self._stream.flush()
         elif self._clock() - self._last_shown >= self._plain_seconds:
             self._last_shown = self._clock()

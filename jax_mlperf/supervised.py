@@ -35,7 +35,7 @@ def supervised_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *,
                     accumulation_steps: int = 1, mesh: Mesh | None = None) -> TrainStep:
     """A pure training step: the gradient of the mean loss over the whole global batch, and one optimizer update.
 
-    The mean is exact: gradients of sums are added over devices and microbatches and divided once by the total weight.
+    The mean is exact (a batch whose total weight is below 1 is divided by 1): gradients of sums are added over devices and microbatches and divided once by the total weight.
     Every device adds up the gradients of its own rows, with its own random numbers, and they are all-reduced once, at the
     end: left to itself the partitioner reduces the parts of a gradient that is used in several places one by one, and all
     of them in every microbatch. Sharded parameters ("fsdp") are gathered at the start, and their gradients reduced into
@@ -94,7 +94,7 @@ def _on_every_device(gradient_fn: GradientFn, mesh: Mesh) -> GradientFn:
             key = jax.random.fold_in(key, jax.lax.axis_index(BATCH_AXES))
             gradients, output = gradient_fn(jax.tree.map(_gather, params, specs), model_state, batch, key)
             loss_sum, weight_sum = jax.lax.psum((output.loss_sum, output.weight_sum), BATCH_AXES)
-            total = LossOutput(loss_sum, weight_sum, jax.lax.pmean(output.model_state, BATCH_AXES))
+            total = LossOutput(loss_sum, weight_sum, jax.tree.map(_agree, output.model_state))
             return jax.tree.map(_reduce, gradients, specs), total
 
         rows = jax.tree.map(lambda leaf: PartitionSpec(BATCH_AXES) if leaf.ndim else PartitionSpec(), batch)
@@ -104,6 +104,12 @@ def _on_every_device(gradient_fn: GradientFn, mesh: Mesh) -> GradientFn:
         return function(params, model_state, batch, key)
 
     return mapped
+
+
+def _agree(leaf: jax.Array) -> jax.Array:
+    """One value of the untrained state for all devices: the mean, or of whole numbers (counters) the largest."""
+    reduce = jax.lax.pmean if jnp.issubdtype(leaf.dtype, jnp.floating) else jax.lax.pmax
+    return reduce(leaf, BATCH_AXES)
 
 
 def _gather(shard: jax.Array, spec: PartitionSpec) -> jax.Array:
@@ -120,5 +126,10 @@ def _reduce(gradient: jax.Array, spec: PartitionSpec) -> jax.Array:
 
 
 def _interleaved(leaf: jax.Array, parts: int) -> jax.Array:
-    """[B, ...] -> [parts, B / parts, ...], microbatch i taking rows i, i + parts, ...: every device keeps its own rows."""
+    """[B, ...] -> [parts, B / parts, ...], microbatch i taking rows i, i + parts, ...: every device keeps its own rows.
+
+    A scalar goes to every microbatch.
+    """
+    if not leaf.ndim:
+        return jnp.broadcast_to(leaf, (parts,))
     return leaf.reshape(-1, parts, *leaf.shape[1:]).swapaxes(0, 1)

@@ -138,7 +138,9 @@ class Run:
         else:
             self._restore(newest)
         self.log = MLPerfLog(self.trainer.workdir.log_file(self.index), enabled=cluster.is_primary(),
-                             keep_bytes=self.record.log_bytes)
+                             before_echo=self.progress.clear, keep_bytes=self.record.log_bytes)
+        if self.config.time_budget_minutes:
+            self.progress.seconds_left = self._budget_left
         try:
             if newest is None:
                 self._initialise()
@@ -169,10 +171,11 @@ class Run:
         self.trainer.programs().warm_up(key_data)
         self.state = self.trainer.programs().init(key_data)
         jax.block_until_ready(self.state)
-        cluster.barrier("run_start")
+        cluster.barrier("init_stop")
         self.log.end("init_stop")
         self.record.run_start_ms = now_ms()
         self.log.start("run_start")
+        cluster.barrier("run_start")  # no process opens the data before that line is written
         self._log_block_start()
 
     def _clear_caches(self) -> bool:
@@ -270,11 +273,13 @@ class Run:
         return seconds
 
     def _budget_is_spent(self, size: int) -> bool:
-        budget = self.config.time_budget_minutes * 60
         # Several processes agree through a collective, so they ask only now and then.
-        if not budget or (jax.process_count() > 1 and not crossed(self.step, size, self.config.log_every_steps)):
+        if not self.config.time_budget_minutes or (jax.process_count() > 1 and not crossed(self.step, size, self.config.log_every_steps)):
             return False
-        return bool(cluster.from_primary(np.asarray(self.record.active_seconds + self._session_seconds() >= budget)))
+        return bool(cluster.from_primary(np.asarray(self._budget_left() <= 0)))
+
+    def _budget_left(self) -> float:
+        return self.config.time_budget_minutes * 60 - self.record.active_seconds - self._session_seconds()
 
     def _finish_budget(self) -> RunResult:
         self._report()

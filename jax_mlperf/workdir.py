@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -79,19 +80,21 @@ class Workdir:
                 raise UserError(f"workdir {self.path} cannot be written: {error.strerror}; choose another --workdir") from error
 
     def _check_owner(self, record: Path, config: ConfigDict) -> None:
-        try:
-            owner = json.loads(record.read_text())
-            theirs = owner["config"]
-        except (ValueError, KeyError) as error:
-            raise UserError(f"{record} is damaged; choose another --workdir or delete that folder") from error
-        if owner["fingerprint"] != fingerprint(config):
+        owner = _read(record)
+        theirs = owner.get("config", {})
+        if owner.get("fingerprint") != fingerprint(config):
             changed = ", ".join(differences(theirs, json.loads(json.dumps(config.to_dict()))))
             raise UserError(f"workdir {self.path} belongs to another config: {changed}; choose another --workdir")
 
     def finished(self, run: int) -> RunResult | None:
         """The result of a run that is complete, else None."""
         summary = self.run_folder(run) / "summary.json"
-        return RunResult(**json.loads(summary.read_text())) if summary.exists() else None
+        if not summary.exists():
+            return None
+        try:
+            return RunResult(**_read(summary))
+        except TypeError as error:
+            raise _damaged(summary) from error
 
     def finish(self, run: int, result: RunResult) -> None:
         """Records a complete run."""
@@ -100,3 +103,17 @@ class Workdir:
         temporary = summary.with_suffix(".tmp")
         temporary.write_text(json.dumps(dataclasses.asdict(result), indent=1))
         os.replace(temporary, summary)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (ValueError, OSError) as error:
+        raise _damaged(path) from error
+    if not isinstance(content, dict):
+        raise _damaged(path)
+    return content
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(f"{path} is damaged; choose another --workdir or delete that folder")

@@ -116,3 +116,9 @@ def test_stacked_steps_stay_together_and_their_rows_are_spread():
         position = list(mesh.devices.flat).index(shard.device)
         np.testing.assert_array_equal(shard.data, x[:, position:position + 1])
     assert [np.asarray(shard.data).tolist() for shard in placed["count"].addressable_shards] == [[0.0, 1.0, 2.0]] * 8
+
+
+def test_groups_end_with_the_batches():
+    batches = [{"x": np.full(2, number)} for number in range(5)]
+    assert len(list(grouped(iter(batches), 0, lambda step: 1))) == 5
+    assert [size for _, size in grouped(iter(batches), 0, lambda step: 2)] == [2, 2]

@@ -124,3 +124,23 @@ def test_values_are_on_disk_before_the_file_is_closed(tmp_path):
     (file,) = tmp_path.iterdir()
     assert [event.step for event in EventFileLoader(str(file)).Load()] == [0, 3]
     scalars.close()
+
+
+def test_the_live_line_makes_room():
+    clock, stream = Clock(), Terminal()
+    progress = make(stream, clock)
+    advance(progress, clock, 1, 1.0)
+    progress.clear()
+    assert stream.getvalue().endswith(CLEAR)
+    plain = io.StringIO()
+    make(plain, clock).clear()
+    assert plain.getvalue() == ""
+
+
+def test_a_run_by_the_clock_shows_the_time_that_is_left():
+    clock, stream = Clock(), io.StringIO()
+    progress = make(stream, clock, max_steps=10, seconds_left=lambda: 75.0)
+    progress.restart(15)
+    advance(progress, clock, 20, 5.0)
+    assert stream.getvalue().startswith("step 20  loss 2.500") and stream.getvalue().endswith("1:15 to go\n")
+    assert "most" not in stream.getvalue()

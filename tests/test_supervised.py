@@ -160,3 +160,19 @@ def test_the_optimizer_gets_float32_although_the_model_computes_in_bfloat16(accu
     state, metrics = run(make_batch(MASKS["all"]), make_mesh(8, 1), accumulation_steps, loss=loss, optimizer=optimizer)
     assert received == [(jnp.float32, (FEATURES, OUTPUTS))]
     assert state.params["w"].dtype == metrics["loss"].dtype == jnp.float32
+
+
+def test_whole_numbers_of_the_model_state_stay_whole():
+    def loss(params, model_state, batch, key):
+        return LossOutput(jnp.sum(params["w"]) * 0, jnp.float32(1), {"count": model_state["count"] + 1})
+
+    state, _ = run({"row": np.arange(8)}, make_mesh(8, 1), loss=loss, model_state={"count": jnp.int32(4)})
+    assert state.model_state["count"].dtype == jnp.int32 and int(state.model_state["count"]) == 5
+
+
+def test_a_scalar_of_the_batch_goes_to_every_microbatch():
+    def loss(params, model_state, batch, key):
+        return LossOutput(jnp.sum(batch["row"]) * batch["scale"], jnp.float32(batch["row"].size), model_state)
+
+    _, metrics = run({"row": jnp.arange(8.0), "scale": jnp.float32(3)}, accumulation_steps=2, loss=loss)
+    assert float(metrics["loss"]) == 3 * 28 / 8

@@ -63,7 +63,15 @@ def test_fresh_wants_an_unused_folder(tmp_path):
         claim(tmp_path / "w", toy_config(), resume=False)
 
 
-@pytest.mark.parametrize("text", ["", '{"fingerprint": "ab', '{"fingerprint": "ab"}'])
+@pytest.mark.parametrize("text", ["", "[]", "null"])
+def test_a_damaged_summary_is_one_clear_line(tmp_path, text):
+    Workdir(tmp_path).run_folder(0).mkdir(parents=True)
+    (tmp_path / "run_0" / "summary.json").write_text(text)
+    with pytest.raises(UserError, match=r"summary.json is damaged; choose another --workdir"):
+        Workdir(tmp_path).finished(0)
+
+
+@pytest.mark.parametrize("text", ["", '{"fingerprint": "ab', "[]", "null"])
 def test_a_damaged_record_is_one_clear_line(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(UserError, match=r"config.json is damaged; choose another --workdir or delete that folder"):

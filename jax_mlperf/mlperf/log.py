@@ -5,6 +5,7 @@ Keys, order and meaning: MLPerf training rules and the compliance checker of mlp
 
 import logging
 import sys
+from collections.abc import Callable
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from mlperf_logging.mllog import mllog
 
 from jax_mlperf.benchmark import LogEntry
+from jax_mlperf.errors import UserError
 
 REPOSITORY = str(Path(__file__).resolve().parents[2])
 
@@ -23,26 +25,32 @@ class MLPerfLog:
     what happened after the checkpoint is not told twice.
     """
 
-    def __init__(self, path: Path, *, enabled: bool = True, echo: bool = True, keep_bytes: int = 0) -> None:
+    def __init__(self, path: Path, *, enabled: bool = True, before_echo: Callable[[], None] | None = None,
+                 keep_bytes: int = 0) -> None:
         """Opens `path`, keeping its first `keep_bytes` bytes.
 
         Args:
           path: the result file.
           enabled: False on all processes but process 0.
-          echo: also print each line to standard output.
+          before_echo: called before each line is printed to standard output too; None prints none.
           keep_bytes: length of the part that a checkpoint vouches for; 0 starts the file anew.
+        Raises:
+          UserError: the file that is to be continued is gone or too short.
         """
         self._path = path
         self._logger = logging.Logger(f"mllog:{path}", level=logging.INFO)
         self._file: logging.FileHandler | None = None
         if enabled:
             if keep_bytes:
+                if not path.is_file() or path.stat().st_size < keep_bytes:
+                    raise UserError(f"{path} is missing or cut short, but the checkpoint beside it needs its first {keep_bytes} bytes; "
+                                    f"put it back, or choose another --workdir")
                 with path.open("r+b") as file:
                     file.truncate(keep_bytes)
             self._file = logging.FileHandler(path, mode="a" if keep_bytes else "w")
             self._logger.addHandler(self._file)
-            if echo:
-                self._logger.addHandler(logging.StreamHandler(sys.stdout))
+            if before_echo:
+                self._logger.addHandler(_Echo(before_echo))
         else:
             self._logger.addHandler(logging.NullHandler())
         self._mllog = mllog.MLLogger(logger=self._logger, root_dir=REPOSITORY, default_stack_offset=2)
@@ -72,6 +80,19 @@ class MLPerfLog:
         """Closes the file."""
         if self._file:
             self._file.close()
+
+
+class _Echo(logging.StreamHandler):
+    """Prints to standard output, where a progress line may have to make room first."""
+
+    def __init__(self, before: Callable[[], None]) -> None:
+        super().__init__(sys.stdout)
+        self._before = before
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints one line."""
+        self._before()
+        super().emit(record)
 
 
 def now_ms() -> int:

@@ -25,7 +25,6 @@ from jax_mlperf.ops.beam_search import (
     record_ancestry,
 )
 
-
 # Keys and values have a multiple of 8 rows: cuBLAS takes 16-bit operands on the tensor cores in multiples of
 # 16 bytes, and XLA pads others, here in every step of the loop: a copy of the whole cache for each token.
 _ALIGNMENT = 8

@@ -1,17 +1,19 @@
-"""Dropout from 16 random bits an element."""
+"""Dropout from 16 random bits an element, two elements to a word of the generator."""
 
 import jax
 import jax.numpy as jnp
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    """Zeroes elements of x with probability `rate` and divides the others by 1 - rate (Srivastava et al. 2014).
+    """Zeroes elements of x with probability `rate`, divides the others by 1 - rate (Srivastava et al. 2014).
 
     Args:
       x: any float array.
-      rate: in [0, 1); rounded to a multiple of 2**-16 (half the random bits of a comparison of floats), and the scale is that of the
-        rounded rate, so the expectation is exactly x.
-      key: a key of any implementation ("hash32" costs least), or None for evaluation: x is returned unchanged.
+      rate: in [0, 1); rounded to a multiple of 2**-16, and the scale is that of the rounded rate, so the
+        expectation is exactly x.
+      key: of any implementation ("hash32" costs least), or None for evaluation: x is returned unchanged.
+        Where the last axis has an even length, the elements of its two halves share words, so that a
+        generator is run half as often; the mask is the same however x is sharded.
 
     Returns:
       Array of x's shape and dtype.
@@ -24,13 +26,11 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     threshold = min(round(rate * 2**16), 2**16 - 1)
     if key is None or threshold == 0:
         return x
-    scale = jnp.asarray(1.0 / (1.0 - threshold / 2**16), x.dtype)
-    if x.ndim == 0 or x.shape[-1] % 2:
-        keep = jax.random.bits(key, x.shape, jnp.uint32) >= jnp.uint32(threshold << 16)
-        return jnp.where(keep, x * scale, jnp.zeros((), x.dtype))
-    folded = x.reshape(*x.shape[:-1], 2, x.shape[-1] // 2)
-    words = jax.random.bits(key, (*x.shape[:-1], x.shape[-1] // 2), jnp.uint32)
-    # Shifted left by 16, a word compares by its lower half, not shifted by its upper half.
-    shift = jnp.array([0, 16], jnp.uint32)[:, None]
-    keep = (words[..., None, :] << shift) >= jnp.uint32(threshold << 16)
-    return jnp.where(keep, folded * scale, jnp.zeros((), x.dtype)).reshape(x.shape)
+    folds = 2 if x.ndim and x.shape[-1] % 2 == 0 else 1
+    leading, last = x.shape[:-1], x.shape[-1] if x.ndim else 1
+    words = jax.random.bits(key, (*leading, 1, last // folds), jnp.uint32)
+    # A word is compared by its upper half, and shifted left by its lower one: no integer changes its width.
+    shift = jnp.arange(folds, dtype=jnp.uint32)[:, None] * 16
+    keep = (words << shift) >= jnp.uint32(threshold << 16)
+    scaled = x.reshape(*leading, folds, last // folds) * jnp.asarray(1.0 / (1.0 - threshold / 2**16), x.dtype)
+    return jnp.where(keep, scaled, jnp.zeros((), x.dtype)).reshape(x.shape)

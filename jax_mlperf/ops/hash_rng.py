@@ -1,8 +1,10 @@
-"""A random-number implementation for dropout that costs little: "hash32", beside JAX's "threefry2x32" and "rbg".
+"""Random numbers for dropout that cost little: "hash32", beside JAX's "threefry2x32" and "rbg".
 
-JAX's generators run 20 rounds of threefry or philox for each pair of words. A dropout mask needs no cryptographic strength: one
-multiply-xorshift permutation of the element's index is enough, is computed where the mask is used, needs no memory, no communication
-when the array is sharded, and is recomputed in the backward pass. The closed division asks for stock generators, so its configs take one.
+JAX's generators run 20 rounds of threefry, or 10 of philox, and on the CPU threefry is a loop that writes its
+words to memory. A dropout mask needs no cryptographic strength: one multiply-xorshift permutation of the
+element's index is enough, is computed where the mask is used, needs no memory, no communication when the
+array is sharded, and is recomputed in the backward pass. The closed division asks for stock generators, so
+its configs take one.
 
 Keys of it are made, split and folded as threefry's are.
 """
@@ -16,9 +18,9 @@ from jax.extend.random import define_prng_impl
 
 from jax_mlperf.errors import UserError
 
-# The multipliers and shifts of Chris Wellons' "lowbias32" integer hash (bias 0.17, found by search over hashes of this form;
-# https://nullprogram.com/blog/2018/07/31/). The second key word goes in between the two multiplications, so that the numbers of two
-# keys are not shifted copies of one sequence.
+# The multipliers and shifts of Chris Wellons' "lowbias32" integer hash (bias 0.17, found by search over
+# hashes of this form; https://nullprogram.com/blog/2018/07/31/). The second key word goes in between the two
+# multiplications, so that the numbers of two keys are not shifted copies of one sequence.
 _FIRST_MULTIPLIER = 0x7FEB352D
 _SECOND_MULTIPLIER = 0x846CA68B
 

@@ -30,7 +30,7 @@ def initialize(coordinator: str = "", num_processes: int = 0, process_id: int = 
       num_processes, process_id: with an explicit coordinator, the size of the job and the place in it.
       heartbeat_timeout_seconds: after this long without a sign of life from one process all others end.
     Raises:
-      UserError: only some of the three values were given.
+      UserError: only some of the three values were given, or a launcher that JAX does not know started several processes.
     """
     if coordinator:
         if num_processes < 1 or not 0 <= process_id < num_processes:
@@ -42,6 +42,9 @@ def initialize(coordinator: str = "", num_processes: int = 0, process_id: int = 
         raise UserError("--num_processes and --process_id need --coordinator=HOST:PORT too")
     elif any(name in os.environ for name in CLUSTER_VARIABLES):
         jax.distributed.initialize(heartbeat_timeout_seconds=heartbeat_timeout_seconds)
+    elif int(os.environ.get("OMPI_COMM_WORLD_SIZE", 1)) > 1:
+        raise UserError("Open MPI 5 started several processes, but JAX cannot find the others by itself; give each of them "
+                        "--coordinator=HOST:PORT --num_processes=$OMPI_COMM_WORLD_SIZE --process_id=$OMPI_COMM_WORLD_RANK")
     if jax.distributed.is_initialized():
         sys.excepthook = _end_at_once
 

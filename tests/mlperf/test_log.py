@@ -11,6 +11,7 @@ from jax_mlperf import trainer
 from jax_mlperf.benchmark import Topology
 from jax_mlperf.benchmarks.transformer import TransformerBenchmark
 from jax_mlperf.config import load_config
+from jax_mlperf.errors import UserError
 from jax_mlperf.mlperf.log import MLPerfLog
 from jax_mlperf.parallel.mesh import make_mesh
 from jax_mlperf.trainer import train
@@ -59,17 +60,33 @@ def test_the_checker_misses_every_line_that_is_left_out(closed_log, tmp_path, ke
 
 
 def test_a_log_is_cut_back_and_continued(tmp_path):
-    log = MLPerfLog(tmp_path / "result_0.txt", echo=False)
+    log = MLPerfLog(tmp_path / "result_0.txt")
     log.event("seed", 1)
     keep = log.length()
     log.event("eval_accuracy", 0.5)
     log.close()
-    log = MLPerfLog(tmp_path / "result_0.txt", echo=False, keep_bytes=keep)
+    log = MLPerfLog(tmp_path / "result_0.txt", keep_bytes=keep)
     log.end("run_stop", status="success")
     log.close()
     first, second = (tmp_path / "result_0.txt").read_text().splitlines()
     assert '"seed"' in first and '"run_stop"' in second
     assert '"file": "tests/mlperf/test_log.py"' in second, "the path is told from the root of the repository"
+
+
+@pytest.mark.parametrize("content", [None, "short"])
+def test_a_log_that_cannot_be_continued_is_refused(tmp_path, content):
+    if content:
+        (tmp_path / "result_0.txt").write_text(content)
+    with pytest.raises(UserError, match="missing or cut short, but the checkpoint beside it needs its first 10 bytes"):
+        MLPerfLog(tmp_path / "result_0.txt", keep_bytes=10)
+
+
+def test_the_progress_line_makes_room_for_every_echoed_line(tmp_path, capsys):
+    log = MLPerfLog(tmp_path / "result_0.txt", before_echo=lambda: print("<clear>"))
+    log.event("seed", 1)
+    log.close()
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "<clear>" and printed[1] == (tmp_path / "result_0.txt").read_text().strip()
 
 
 def test_other_processes_write_nothing(tmp_path, capsys):

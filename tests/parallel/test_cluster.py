@@ -107,3 +107,9 @@ def test_in_a_job_a_failure_ends_the_process_without_the_shutdown_barrier():
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert result.returncode == 1 and result.stdout == "output\n"
     assert result.stderr.rstrip().endswith("RuntimeError: the disk is gone")
+
+
+def test_processes_that_jax_cannot_join_are_refused(monkeypatch):
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
+    with pytest.raises(UserError, match=r"give each of them --coordinator=HOST:PORT --num_processes"):
+        cluster.initialize()
