@@ -35,11 +35,11 @@ def supervised_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *,
                     accumulation_steps: int = 1, mesh: Mesh | None = None) -> TrainStep:
     """A pure training step: the gradient of the mean loss over the whole global batch, and one optimizer update.
 
-    The mean is exact (a batch whose total weight is below 1 is divided by 1): gradients of sums are added over devices and microbatches and divided once by the total weight.
-    Every device adds up the gradients of its own rows, with its own random numbers, and they are all-reduced once, at the
-    end: left to itself the partitioner reduces the parts of a gradient that is used in several places one by one, and all
-    of them in every microbatch. Sharded parameters ("fsdp") are gathered at the start, and their gradients reduced into
-    shards: the partitioner would shard the activations too, and move those.
+    The mean is exact: gradients of sums are added over devices and microbatches and divided once by the total weight (a batch
+    whose total weight is below 1 is divided by 1). Every device adds up the gradients of its own rows, with its own random
+    numbers, and they are all-reduced once, at the end: left to itself the partitioner reduces the parts of a gradient that is
+    used in several places one by one, and all of them in every microbatch. Sharded parameters ("fsdp") are gathered at the
+    start, and their gradients reduced into shards: the partitioner would shard the activations too, and move those.
 
     Args:
       loss_fn: (params, model_state, batch, key) -> LossOutput.

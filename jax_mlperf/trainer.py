@@ -274,7 +274,8 @@ class Run:
 
     def _budget_is_spent(self, size: int) -> bool:
         # Several processes agree through a collective, so they ask only now and then.
-        if not self.config.time_budget_minutes or (jax.process_count() > 1 and not crossed(self.step, size, self.config.log_every_steps)):
+        asks = jax.process_count() == 1 or crossed(self.step, size, self.config.log_every_steps)
+        if not self.config.time_budget_minutes or not asks:
             return False
         return bool(cluster.from_primary(np.asarray(self._budget_left() <= 0)))
 

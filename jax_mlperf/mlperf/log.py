@@ -5,8 +5,8 @@ Keys, order and meaning: MLPerf training rules and the compliance checker of mlp
 
 import logging
 import sys
-from collections.abc import Callable
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,8 @@ class MLPerfLog:
         if enabled:
             if keep_bytes:
                 if not path.is_file() or path.stat().st_size < keep_bytes:
-                    raise UserError(f"{path} is missing or cut short, but the checkpoint beside it needs its first {keep_bytes} bytes; "
-                                    f"put it back, or choose another --workdir")
+                    raise UserError(f"{path} is missing or cut short, but the checkpoint beside it needs its first "
+                                    f"{keep_bytes} bytes; put it back, or choose another --workdir")
                 with path.open("r+b") as file:
                     file.truncate(keep_bytes)
             self._file = logging.FileHandler(path, mode="a" if keep_bytes else "w")
