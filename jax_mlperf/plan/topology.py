@@ -72,5 +72,5 @@ def _require_packages(target: Target) -> None:
         found = False
     if not found:
         raise UserError(
-            f"compiling for {target.name} needs the packages {packages}: pip install 'jax_mlperf[plan]'"
+            f"compiling for {target.name} needs the packages {packages}: pip install -e '.[plan]'"
         )
