@@ -71,7 +71,7 @@ _VARIANTS = {
                  "max_sequence_length": 64,
                  "expected": {"pairs": 29_000, "rows": 3_800, "eval_sentences": 1000, "eval_source_length": 48}},
         "optimizer": {"base_learning_rate": 1.0, "warmup_steps": 1000, "average_checkpoints": 10},
-        "evaluation": {"batch_size": 100},
+        "evaluation": {"batch_size": 128},
     },
     # What two CPU cores can do in an hour: smaller than :multi30k, which is meant for a GPU.
     "multi30k_cpu": {

@@ -1,10 +1,10 @@
 """Batches of the Transformer benchmark from a folder that `jax_mlperf.data.transformer.prepare` made.
 
 The order of an epoch is drawn from (seed, epoch) for all processes alike, and each process assembles its own
-slice of the rows of
-every global batch: the same global batches on any number of processes, from any step on.
+slice of the rows of every global batch: the same global batches on any number of processes, from any step on.
 """
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator
@@ -18,7 +18,6 @@ from jax_mlperf.data.encoding import read_lines
 from jax_mlperf.data.subtokenizer import Subtokenizer
 from jax_mlperf.data.transformer import (
     EVAL_REFERENCES,
-    EVAL_SOURCES,
     VOCABULARY,
     Meta,
     PackingMeta,
@@ -112,15 +111,18 @@ class TranslationData:
         process_count: int = 1,
     ):
         self.folder = Path(folder)
-        self.meta = Meta(**_required_meta(self.folder, "the data"))
+        self.meta = Meta(**_required_meta(self.folder, Meta, "the data"))
         self.packing: PackingMeta | None = None
         self._process = (process_index, process_count)
         self._max_length = max_length
+        self._eval_sources: dict[int, EvalSources] = {}
         if batching == "packed":
             self._packing_folder = packing_folder(self.folder, *packed_lengths, max_length)
             self.packing = PackingMeta(
                 **_required_meta(
-                    self._packing_folder, f"rows of {packed_lengths[0]}+{packed_lengths[1]} slots"
+                    self._packing_folder,
+                    PackingMeta,
+                    f"rows of {packed_lengths[0]}+{packed_lengths[1]} slots",
                 )
             )
             self.batch_shapes = [BatchShape(batch_size, *packed_lengths)]
@@ -145,11 +147,6 @@ class TranslationData:
     def train_samples(self) -> int:
         """Samples of an epoch: rows when packed, pairs when bucketed."""
         return int(self._bucket_sizes.sum())
-
-    @property
-    def train_pairs(self) -> int:
-        """Pairs of an epoch: those within max_length."""
-        return self.packing.pairs if self.packing else self.train_samples
 
     @property
     def steps_per_epoch(self) -> int:
@@ -206,7 +203,12 @@ class TranslationData:
         return batch
 
     def eval_sources(self, batch: int) -> EvalSources:
-        """The evaluation sentences in whole batches, longest first so that a batch ends together."""
+        """The evaluation sentences in whole batches, longest first so that a batch ends together (cached)."""
+        if batch not in self._eval_sources:
+            self._eval_sources[batch] = self._encoded_evaluation(batch)
+        return self._eval_sources[batch]
+
+    def _encoded_evaluation(self, batch: int) -> EvalSources:
         sequences = records.Sequences(self.folder / "eval.source")
         lengths = sequences.lengths()
         order = np.argsort(-lengths, kind="stable")
@@ -215,11 +217,6 @@ class TranslationData:
         longest = int(lengths.max())
         batches = _fill("inputs", sequences, filled, np.arange(rows), np.ones(rows, np.int64), rows, longest)
         return EvalSources(batches["inputs"], order)
-
-    @functools.cached_property
-    def eval_source_text(self) -> list[str]:
-        """Raw source sentences of the evaluation set."""
-        return read_lines(self.folder / EVAL_SOURCES)
 
     @functools.cached_property
     def eval_references(self) -> list[str]:
@@ -295,11 +292,12 @@ def _fill(
     return {key: value.reshape(rows, slots) for key, value in values.items()}
 
 
-def _required_meta(folder: Path, what: str) -> dict:
+def _required_meta(folder: Path, kind: type[Meta] | type[PackingMeta], what: str) -> dict:
     meta = records.read_meta(folder)
-    if meta is None:
+    if meta is None or meta.keys() != {field.name for field in dataclasses.fields(kind)}:
+        state = "has no meta.json" if meta is None else "is of another version"
         raise UserError(
-            f"{what} was not prepared ({folder} has no meta.json): "
+            f"{what} was not prepared ({folder} {state}): "
             "run `python -m jax_mlperf data prepare` with this config"
         )
     return meta

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jax_mlperf.benchmark import PyTree
+from jax_mlperf.types import PyTree
 
 
 class AveragingState(NamedTuple):

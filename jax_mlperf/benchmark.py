@@ -14,8 +14,7 @@ import jax
 from ml_collections import ConfigDict
 
 from jax_mlperf.config import config_reference
-
-PyTree = Any
+from jax_mlperf.types import PyTree
 
 
 @jax.tree_util.register_dataclass

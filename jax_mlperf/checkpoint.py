@@ -33,12 +33,14 @@ class RunRecord:
 class Checkpoints:
     """The checkpoints in one folder, named by step."""
 
-    def __init__(self, folder: Path, *, keep: int) -> None:
+    def __init__(self, folder: Path, *, keep: int, read_only: bool = False) -> None:
+        """Opens the folder; `read_only` leaves alone what another process is writing there."""
         logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells every save and restore at INFO and WARNING
         # Splitting replicated arrays over the processes would compile a slice for each, on the clock.
         ocp.type_handlers.register_type_handler(
             jax.Array, ocp.type_handlers.ArrayHandler(use_replica_parallel=False), override=True)
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True, create=True)
+        options = (ocp.CheckpointManagerOptions(read_only=True) if read_only else
+                   ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True, create=True))
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
     def latest_step(self) -> int | None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jax_mlperf.config import load_config, split_overrides
-from jax_mlperf.errors import UserError
-from jax_mlperf.launch import USER_ERROR, OneLineParser, add_config_flags, default_workdir
+from jax_mlperf.errors import USER_ERROR, UserError
+from jax_mlperf.launch import OneLineParser, add_config_flags, default_workdir
 
 Verb = Callable[[argparse.Namespace, list[str]], None]
 
@@ -41,7 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     describe = add("describe", _describe, "what a config will do before it does it")
     add_config_flags(describe)
     describe.add_argument("--devices", type=int, default=1, help="number of devices to plan for")
-    describe.add_argument("--steps", type=_numbers, default=[1], metavar="N,N,...", help="updates whose learning rate to show")
+    describe.add_argument("--steps", type=_numbers, default=[1], metavar="N,N,...",
+                          help="step counters (updates made before) whose learning rate to show")
     describe.add_argument("--json", action="store_true")
 
     plan = add("plan", _plan, "compile for machines that are not there: memory, collectives, predicted time")

@@ -70,6 +70,9 @@ def load_config(reference: str, overrides: Iterable[str] = ()) -> ConfigDict:
     config.variant = variant
     for override in overrides:
         _apply_override(config, override)
+    for key in ("runs", "steps_per_dispatch", "log_every_steps"):
+        if config[key] < 1:
+            raise UserError(f"config.{key} is {config[key]}, must be at least 1")
     return config.lock()
 
 

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from jax_mlperf import benchmarks
 from jax_mlperf.benchmark import Topology
 from jax_mlperf.mlperf.rules import violations
-from jax_mlperf.programs import key_data_shape
+from jax_mlperf.ops.hash_rng import key_data_shape
 
 EVAL_POINTS_SHOWN = 8
 
@@ -22,12 +22,12 @@ def describe(config: ConfigDict, data_dir: Path, *, devices: int = 1, steps: Seq
       config: the config.
       data_dir: where its data would lie.
       devices: number of devices to plan for.
-      steps: updates whose learning rate is wanted, counted from 1.
+      steps: step counters (updates made before, as the reference counts) whose learning rate is wanted; the first update has 0.
     Raises:
       UserError: the benchmark refuses the config.
     """
     benchmark = benchmarks.create(config, Topology(devices), data_dir)
-    state = jax.eval_shape(benchmark.init, key_data_shape(config))
+    state = jax.eval_shape(benchmark.init, key_data_shape(config.dropout_rng))
     spec = benchmark.batch_specs[-1]
     rows = jax.tree.leaves(spec)[0].shape[0]
     points = [benchmark.next_eval_step(0)]

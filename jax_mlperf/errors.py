@@ -1,6 +1,10 @@
 """The error that means "the user can fix this": entry points print it as one line and exit with status 2."""
 
 
+# Exit statuses: the target was reached, or the run ended as asked; a mistake; training ended without the target.
+OK, USER_ERROR, NOT_REACHED = 0, 2, 3
+
+
 class UserError(Exception):
     """A mistake in the configuration, the data or the environment, told in one clear line.
 

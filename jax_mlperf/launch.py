@@ -10,10 +10,8 @@ from typing import NoReturn
 from ml_collections import ConfigDict
 
 from jax_mlperf.config import fingerprint, load_config, split_overrides
-from jax_mlperf.errors import UserError
+from jax_mlperf.errors import NOT_REACHED, OK, USER_ERROR, UserError
 from jax_mlperf.mlperf.rules import preflight
-
-OK, USER_ERROR, NOT_REACHED = 0, 2, 3
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -44,6 +42,8 @@ def main(argv: Sequence[str]) -> NoReturn:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         status = USER_ERROR
+        if "jax" not in sys.modules:
+            sys.exit(status)
     from jax_mlperf.parallel.cluster import exit_now
     exit_now(status)
 
@@ -96,7 +96,8 @@ def _run(config: ConfigDict, flags: argparse.Namespace, workdir: Path, overrides
     benchmark = benchmarks.create(config, topology, flags.data_dir)
     missing = [str(file.path) for file in benchmark.data_files() if not file.present]
     if missing:
-        command = " ".join([benchmark.prepare_command(), *(f"--config.{override}" for override in overrides)])
+        command = " ".join([f"python -m jax_mlperf data prepare --config={flags.config} --data_dir={flags.data_dir}",
+                            *(f"--config.{override}" for override in overrides)])
         raise UserError(f"missing data: {', '.join(missing)}; make it with: {command}")
     results = train(benchmark, mesh, workdir, resume=not flags.fresh)
     if cluster.is_primary():

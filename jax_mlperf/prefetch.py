@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jax_mlperf.benchmark import PyTree
 from jax_mlperf.parallel.mesh import batch_shardings
+from jax_mlperf.types import PyTree
 
 _END = object()
 

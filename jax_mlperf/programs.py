@@ -9,12 +9,12 @@ import jax
 import numpy as np
 from jax import monitoring
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
-from jax_mlperf.benchmark import Benchmark, PyTree, TrainState
+from jax_mlperf.benchmark import Benchmark, TrainState
 from jax_mlperf.errors import UserError
-from jax_mlperf.ops.hash_rng import key_implementation
+from jax_mlperf.ops.hash_rng import key_data_shape
 from jax_mlperf.parallel.mesh import batch_shardings, check_batch_divides, replicated, state_shardings
+from jax_mlperf.types import PyTree
 
 Compiled = Callable[..., Any]
 
@@ -63,8 +63,6 @@ class Programs:
     """The compiled programs of a benchmark on a mesh.
 
     Attributes:
-      mesh: the device mesh.
-      init: key data -> TrainState.
       state_target: shapes, dtypes and shardings of the state: what a checkpoint is restored into.
       init: key data -> TrainState.
       train: signature of the (stacked) batch -> program (state, batch) -> (state, metrics); the state is donated.
@@ -72,7 +70,6 @@ class Programs:
       train_batches, eval_batch: the abstract batches that the programs take.
     """
 
-    mesh: Mesh
     state_target: TrainState
     init: Compiled
     train: dict[tuple[tuple[int, ...], ...], Compiled]
@@ -86,11 +83,6 @@ class Programs:
         for batch in self.train_batches:
             state, _ = self.train[signature(batch)](state, jax.tree.map(_zeros, batch))
         jax.block_until_ready(self.evaluate(state, jax.tree.map(_zeros, self.eval_batch)))
-
-
-def key_data_shape(config: ConfigDict) -> jax.ShapeDtypeStruct:
-    """Shape of the raw data of one random key of `config.dropout_rng`."""
-    return jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0, impl=key_implementation(config.dropout_rng))))
 
 
 def check_shapes(benchmark: Benchmark, mesh: Mesh) -> None:
@@ -114,7 +106,7 @@ def check_shapes(benchmark: Benchmark, mesh: Mesh) -> None:
 
 def state_target(benchmark: Benchmark, mesh: Mesh) -> TrainState:
     """Shapes, dtypes and shardings of the train state on a mesh: what a checkpoint is restored into."""
-    shape = jax.eval_shape(benchmark.init, key_data_shape(benchmark.config))
+    shape = jax.eval_shape(benchmark.init, key_data_shape(benchmark.config.dropout_rng))
     return _with_shardings(shape, state_shardings(mesh, shape))
 
 
@@ -149,10 +141,10 @@ def compile_programs(benchmark: Benchmark, mesh: Mesh) -> Programs:
     train = {key: function.lower(*arguments).compile() for key, (function, arguments) in train_jobs.items()}
     function, (state, eval_batch) = eval_function(benchmark, mesh)
     evaluate = function.lower(state, eval_batch).compile()
-    key = _with_shardings(key_data_shape(benchmark.config), replicated(mesh))
+    key = _with_shardings(key_data_shape(benchmark.config.dropout_rng), replicated(mesh))
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     init = jax.jit(benchmark.init, out_shardings=shardings).lower(key).compile()
-    return Programs(mesh, state, init, train, evaluate,
+    return Programs(state, init, train, evaluate,
                     [batch for _, (_, batch) in train_jobs.values()], eval_batch)
 
 

@@ -9,7 +9,8 @@ def transformer_schedule(base: float, d_model: int, warmup_steps: int) -> optax.
     """Linear warm-up, then decay with the inverse square root of the step (Vaswani et al. 2017, equation 3).
 
     lr(s) = base * d_model**-0.5 * min(1, s / W) * max(s, W)**-0.5, s = updates made before this one, so the
-    first update has rate 0 (spec section 6; the reference's transformer_main.py).
+    first update has rate 0 (transformer_main.py of the reference,
+    `mlcommons/training:retired_benchmarks/transformer/tensorflow/transformer`).
 
     Raises:
       ValueError: warmup_steps is below 1.
@@ -23,8 +24,3 @@ def transformer_schedule(base: float, d_model: int, warmup_steps: int) -> optax.
         return base * d_model**-0.5 * warmup * jax.lax.rsqrt(jnp.maximum(count, warmup_steps))
 
     return schedule
-
-
-def base_from_peak(peak: float, d_model: int, warmup_steps: int) -> float:
-    """The `base` whose schedule peaks at `peak`, the figure in NVIDIA's logs: peak * sqrt(W d)."""
-    return peak * (warmup_steps * d_model) ** 0.5

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
-from jax_mlperf.benchmark import PyTree, TrainState
+from jax_mlperf.benchmark import TrainState
 from jax_mlperf.parallel.mesh import BATCH_AXES, state_shardings
+from jax_mlperf.types import PyTree
 
 
 class LossOutput(NamedTuple):

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jax_mlperf.benchmark import Benchmark, LogEntry, PyTree, TrainState
+from jax_mlperf.benchmark import Benchmark, LogEntry, TrainState
 from jax_mlperf.checkpoint import Checkpoints, RunRecord
 from jax_mlperf.flops import peak_flops
 from jax_mlperf.mlperf.log import MLPerfLog, now_ms
@@ -25,6 +25,7 @@ from jax_mlperf.parallel.mesh import replicated
 from jax_mlperf.prefetch import Prefetcher, grouped, to_devices
 from jax_mlperf.programs import CompileCounter, Programs, check_shapes, compile_programs, dispatch_size, signature
 from jax_mlperf.progress import Progress, Scalars
+from jax_mlperf.types import PyTree
 from jax_mlperf.workdir import RunResult, Workdir
 
 # Dispatches that the host may run ahead of the devices: enough to hide its work, few enough to stop soon.
@@ -57,7 +58,10 @@ def train(benchmark: Benchmark, mesh: Mesh, workdir: Path, *, resume: bool = Tru
     results: list[RunResult] = []
     with cluster.Preemption() as preemption:
         for index in range(config.runs):
-            result = folder.finished(index) or trainer.run(index, preemption)
+            done = folder.finished(index)
+            if done and primary:
+                print(f"run {index} in {workdir} is complete already; another --workdir trains anew", file=sys.stderr)
+            result = done or trainer.run(index, preemption)
             results.append(result)
             if not result.complete:
                 break
@@ -128,6 +132,7 @@ class Run:
         self.state: TrainState
         self.step = 0
         self._pending: list[tuple[int, Any]] = []
+        self._block_start_step = 0
         self._session_start = 0.0
 
     def execute(self) -> RunResult:
@@ -144,6 +149,8 @@ class Run:
         try:
             if newest is None:
                 self._initialise()
+            if self.config.time_budget_minutes:
+                cluster.from_primary(np.asarray(False))  # the processes' agreement, compiled before it counts
             self.trainer.counter.restart()
             self._session_start = self.clock()
             return self._train()
@@ -194,14 +201,14 @@ class Run:
     def _restore(self, step: int) -> None:
         self.state, self.record = self.checkpoints.restore(step, self.trainer.programs().state_target)
         self.step = step
+        self._block_start_step = self.record.quality[-1][0] if self.record.quality else 0
         self.progress.message(f"resuming run {self.index} at step {step}")
 
     # On the clock -----------------------------------------------------------------------------------------------
 
     def _train(self) -> RunResult:
-        evaluated = any(step == self.step for step, _ in self.record.quality)
-        if self.step and self._is_eval_point() and not evaluated:
-            result = self._evaluate_and_decide()
+        if self.step and self._is_eval_point():  # saved before its evaluation
+            result = self._evaluate_and_decide(0)
             if result:
                 return result
         groups = grouped(self.benchmark.train_batches(self.record.seed, self.step), self.step,
@@ -231,13 +238,15 @@ class Run:
             self._report()
         if self._is_eval_point():
             self._save()
-            result = self._evaluate_and_decide()
+            result = self._evaluate_and_decide(size)
             if result:
                 return result
-        elif crossed(self.step, size, self.config.checkpoint_every_steps):
-            self._save()
-        if self._budget_is_spent(size):
-            return self._finish_budget()
+        else:
+            if crossed(self.step, size, self.config.checkpoint_every_steps):
+                self._save()
+            if self._budget_is_spent(size):
+                self._report()
+                return self._finish_budget(self._evaluate())
         if self.preemption.at(self.step):
             self._save()
             self.checkpoints.wait()
@@ -282,21 +291,22 @@ class Run:
     def _budget_left(self) -> float:
         return self.config.time_budget_minutes * 60 - self.record.active_seconds - self._session_seconds()
 
-    def _finish_budget(self) -> RunResult:
-        self._report()
-        evaluated = self.record.quality and self.record.quality[-1][0] == self.step
-        metrics = self.record.quality[-1][1] if evaluated else self._evaluate()
+    def _finish_budget(self, metrics: dict[str, float]) -> RunResult:
         reached = self.benchmark.quality.reached(metrics)
         return self._stop(reached, f"the time budget of {self.config.time_budget_minutes:g} minutes is used up",
                           as_asked=True)
 
     # Evaluation and the end -------------------------------------------------------------------------------------
 
-    def _evaluate_and_decide(self) -> RunResult | None:
+    def _evaluate_and_decide(self, size: int) -> RunResult | None:
+        """Evaluates after a dispatch of `size` steps; the result when the run ends here."""
         metrics = self._evaluate()
-        if self.benchmark.quality.reached(metrics) and not self.config.time_budget_minutes:
+        if self.config.time_budget_minutes:
+            if self._budget_is_spent(size):
+                return self._finish_budget(metrics)
+        elif self.benchmark.quality.reached(metrics):
             return self._stop(True, "the target was reached", as_asked=True)
-        if self.step >= self.benchmark.max_steps() and not self.config.time_budget_minutes:
+        elif self.step >= self.benchmark.max_steps():
             return self._stop(False, f"the target was not reached within {self.config.max_epochs:g} epochs")
         self._log_block_stop()
         self._log_block_start()
@@ -321,15 +331,13 @@ class Run:
         last = self.benchmark.epoch_num(self.benchmark.next_eval_step(start_step))
         return first + 1, round(last - first, 3)
 
-    def _last_eval_step(self) -> int:
-        return max((step for step, _ in self.record.quality if step < self.step), default=0)
-
     def _log_block_start(self) -> None:
+        self._block_start_step = self.step
         first, count = self._block_epochs(self.step)
         self.log.start("block_start", first_epoch_num=first, epoch_count=count)
 
     def _log_block_stop(self) -> None:
-        self.log.end("block_stop", first_epoch_num=self._block_epochs(self._last_eval_step())[0])
+        self.log.end("block_stop", first_epoch_num=self._block_epochs(self._block_start_step)[0])
 
     def _stop(self, reached: bool, reason: str, as_asked: bool = False) -> RunResult:
         self._log_block_stop()

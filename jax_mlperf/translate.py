@@ -38,7 +38,7 @@ def translate_lines(config: ConfigDict, data_dir: Path, workdir: Path, run: int,
     params = benchmark.eval_params(_newest_state(benchmark, folder, run))
     step = jax.jit(benchmark.translate_step)
     encoded = [benchmark.data.subtokenizer.encode(line.strip(), add_eos=True) for line in lines]
-    size = benchmark.config.evaluation.batch_size
+    size = min(benchmark.config.evaluation.batch_size, len(lines))
     for start in range(0, len(lines), size):
         batch = encoded[start:start + size]
         longest = max(map(len, batch))
@@ -51,7 +51,8 @@ def translate_lines(config: ConfigDict, data_dir: Path, workdir: Path, run: int,
 
 
 def _newest_state(benchmark: TransformerBenchmark, folder: Workdir, run: int) -> TrainState:
-    checkpoints = Checkpoints(folder.run_folder(run) / "checkpoints", keep=benchmark.config.checkpoints_kept)
+    checkpoints = Checkpoints(folder.run_folder(run) / "checkpoints", keep=benchmark.config.checkpoints_kept,
+                              read_only=True)
     try:
         newest = checkpoints.latest_step()
         if newest is None:

@@ -79,6 +79,9 @@ class Workdir:
             except OSError as error:
                 raise UserError(f"workdir {self.path} cannot be written: {error.strerror}; choose another --workdir") from error
 
+        else:
+            raise UserError(f"workdir {self.path} has no config.json here: all processes must see the same --workdir")
+
     def _check_owner(self, record: Path, config: ConfigDict) -> None:
         owner = _read(record)
         theirs = owner.get("config", {})

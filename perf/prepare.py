@@ -1,8 +1,10 @@
-"""Speed of encoding and packing parallel text: python perf/prepare.py SOURCE TARGET --vocabulary=FILE [--repeat=N] [--workers=N]
+"""Speed of encoding and packing parallel text.
 
-SOURCE and TARGET are text files, one sentence a line. They are read `repeat` times over, encoded by all workers with the given vocabulary,
-written as `data prepare` writes them, and packed into rows of 256 + 256. Prints pairs per second of both parts and what that makes for
-WMT17's 4,590,101 pairs.
+    python perf/prepare.py SOURCE TARGET --vocabulary=FILE [--repeat=N] [--workers=N] [--json]
+
+SOURCE and TARGET are text files, one sentence a line. They are read `repeat` times over, encoded by all workers with the given
+vocabulary, written as `data prepare` writes them, and packed into rows of 256 + 256. Prints pairs per second of both parts and
+what that makes for WMT17's 4,590,101 pairs.
 """
 
 import argparse

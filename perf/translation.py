@@ -20,7 +20,8 @@ Batch = dict[str, np.ndarray]
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "transformer.py"
 WMT_VOCABULARY = 33_708
 SMOOTHING = 0.1
-# Mean length of a WMT17 training pair with EOS, from 8.1 pairs in a packed row of 256 + 256 (spec section 3).
+# Mean length of a WMT17 training pair with EOS, from 4,590,101 pairs in 566,340 packed rows of 256 + 256,
+# Google's v0.7 submission.
 _MEAN_LENGTH = 28
 
 

@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from toy_benchmark import ToyBenchmark, toy_config
 
 from jax_mlperf.benchmark import TrainState
 from jax_mlperf.checkpoint import Checkpoints, RunRecord
 from jax_mlperf.parallel.mesh import make_mesh, state_shardings
+from jax_mlperf.programs import state_target
 
 RECORD = RunRecord(seed=7, log_bytes=123, run_start_ms=1_700_000_000_123, active_seconds=12.5,
                    quality=[(10, {"bleu": 1.25, "loss": 3.0}), (20, {"bleu": 24.9, "loss": 2.0})])
@@ -98,3 +100,19 @@ def test_what_a_killed_writer_left_is_removed_and_the_step_can_be_saved_again(sa
     assert reopened.latest_step() == 40
     jax.tree.map(np.testing.assert_array_equal, reopened.restore(40, target(numpy_state(), mesh))[0], numpy_state(40))
     reopened.close()
+
+
+def test_a_reader_leaves_the_writer_alone(tmp_path):
+    writer = Checkpoints(tmp_path / "c", keep=2)
+    mesh = make_mesh(1, 1, jax.devices()[:1])
+    benchmark = ToyBenchmark(toy_config())
+    state = jax.jit(benchmark.init)(jax.random.key_data(jax.random.key(0)))
+    writer.save(3, state, RunRecord(seed=1))
+    writer.wait()
+    (tmp_path / "c" / "4.orbax-checkpoint-tmp").mkdir()
+    reader = Checkpoints(tmp_path / "c", keep=2, read_only=True)
+    restored, _ = reader.restore(reader.latest_step(), state_target(benchmark, mesh))
+    jax.tree.map(np.testing.assert_array_equal, restored.params, state.params)
+    assert (tmp_path / "c" / "4.orbax-checkpoint-tmp").is_dir()
+    reader.close()
+    writer.close()

@@ -1,8 +1,10 @@
 """Config files, overrides, and the messages for mistakes in them."""
 
+import re
 from pathlib import Path
 
 import pytest
+from ml_collections import ConfigDict
 
 from jax_mlperf.config import differences, fingerprint, load_config, split_overrides
 from jax_mlperf.errors import UserError
@@ -61,3 +63,19 @@ def test_fingerprint_ignores_operational_keys_only():
     changed = load_config(TRANSFORMER, ["model.num_layers=5"])
     assert fingerprint(changed) != base
     assert differences(load_config(TRANSFORMER).to_dict(), changed.to_dict()) == ["model.num_layers (6 there, 5 now)"]
+
+
+@pytest.mark.parametrize("variant", ["", ":base", ":multi30k", ":multi30k_cpu", ":tiny"])
+def test_every_key_of_every_variant_is_read_somewhere(repository, variant):
+    code = "\n".join(path.read_text() for folder in ("jax_mlperf", "input_pipelines") for path in (repository / folder).rglob("*.py"))
+
+    def leaves(section):
+        for key, value in section.items():
+            yield from leaves(value) if isinstance(value, ConfigDict) else [key]
+
+    unread = [key for key in leaves(load_config(TRANSFORMER + variant)) if not re.search(rf"\.{key}\b", code)]
+    assert unread == []
+
+
+def test_a_bare_name_stands_for_the_file_in_configs():
+    assert fingerprint(load_config("transformer:tiny")) == fingerprint(load_config(TRANSFORMER + ":tiny"))

@@ -8,6 +8,7 @@ from jax import lax
 
 from jax_mlperf import flops
 from jax_mlperf.models.transformer import Transformer
+from jax_mlperf.plan import TARGETS
 
 
 def spec(*shape, dtype=jnp.float32):
@@ -127,8 +128,17 @@ class FakeDevice:
         ("TPU v5 lite", 197e12),
         ("TPU v5p", 459e12),
         ("TPU v6 lite", 918e12),
+        ("NVIDIA GH200 480GB", 989.5e12),
+        ("NVIDIA L40S", 362e12),
+        ("NVIDIA L40", 181e12),
+        ("NVIDIA L4", 121e12),
         ("cpu", None),
     ],
 )
 def test_peak_flops(kind, peak):
     assert flops.peak_flops(FakeDevice(kind)) == peak
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=list(TARGETS))
+def test_plans_use_the_same_peaks(target):
+    assert flops.peak_flops(FakeDevice(target.description)) == target.peak_bf16

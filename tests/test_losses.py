@@ -1,4 +1,4 @@
-"""The smoothed cross-entropy against the spec's values and against its definition in NumPy."""
+"""The smoothed cross-entropy against known values and against its definition in NumPy."""
 
 import jax
 import jax.numpy as jnp

@@ -85,6 +85,22 @@ def test_time_budget_trains_through_the_target_and_evaluates_at_the_end(tmp_path
     assert result.quality["r2"] == accuracies[-1]
 
 
+def test_a_budget_that_ends_at_an_evaluation_point_ends_the_run_there(tmp_path, one_device):
+    class Scored(ToyBenchmark):
+        evaluations = 0
+
+        def score(self, outputs):
+            self.evaluations += 1
+            return super().score(outputs)
+
+    benchmark = Scored(toy_config(time_budget_minutes=1.0))
+    result = train(benchmark, one_device, tmp_path / "w", clock=lambda: 1e3 * (benchmark.evaluations >= 2))[0]
+    assert (result.step, benchmark.evaluations, result.as_asked) == (20, 2, True)
+    lines = log_lines(tmp_path / "w" / "result_0.txt")
+    blocks = [(line["key"], line["metadata"]["first_epoch_num"]) for line in lines if line["key"].startswith("block")]
+    assert blocks == [("block_start", 1), ("block_stop", 1), ("block_start", 2), ("block_stop", 2)]
+
+
 @pytest.mark.parametrize("change", [{"steps_per_dispatch": 3}, {"accumulation_steps": 4}])
 def test_dispatch_size_and_accumulation_do_not_change_what_is_learned(tmp_path, one_device, change):
     values = {"max_epochs": 2.0, "quality_target": 2.0}

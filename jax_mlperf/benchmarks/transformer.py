@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from input_pipelines.translation import BatchShape, TranslationData, bucket_shapes
 from jax_mlperf.averaging import averaged, with_snapshots
-from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, PyTree, Quality, Topology, TrainState
+from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, Quality, Topology, TrainState
 from jax_mlperf.benchmarks.transformer_data import settings
 from jax_mlperf.data.transformer import packing_folder, prepared_folder
 from jax_mlperf.errors import UserError
@@ -26,11 +26,12 @@ from jax_mlperf.losses import smoothed_cross_entropy
 from jax_mlperf.metrics.bleu import corpus_bleu
 from jax_mlperf.models.transformer import Transformer
 from jax_mlperf.models.transformer_decoding import translate
-from jax_mlperf.ops.hash_rng import key_implementation
+from jax_mlperf.ops.hash_rng import key_data_shape, key_implementation
 from jax_mlperf.optim import adam
 from jax_mlperf.parallel.mesh import BATCH_AXES
 from jax_mlperf.schedules import transformer_schedule
 from jax_mlperf.supervised import LossOutput, supervised_step
+from jax_mlperf.types import PyTree
 
 BATCH_KEYS = ("inputs", "inputs_position", "inputs_segmentation", "targets", "targets_position", "targets_segmentation")
 # Slots a pair takes in a bucketed batch: 4096 tokens hold 111 pairs (41,365 batches an epoch; reference README.md).
@@ -44,6 +45,9 @@ class TransformerBenchmark(Benchmark):
 
     def __init__(self, config: ConfigDict, topology: Topology, data_dir: Path) -> None:
         super().__init__(config, topology, data_dir)
+        for key, value in (("data.batch_size", config.data.batch_size), ("evaluation.batch_size", config.evaluation.batch_size)):
+            if value < 1:
+                raise UserError(f"config.{key} is {value}, must be at least 1")
         self.data = self._open_data()
         self.quality = Quality({"bleu": config.quality_target})
         self._set_sizes()
@@ -254,11 +258,8 @@ class TransformerBenchmark(Benchmark):
 
     def forward_flops(self, spec: PyTree) -> int:
         """Matrix products of the teacher-forced forward pass, logits included."""
-        params = jax.eval_shape(self.init, self._key_shape()).params
+        params = jax.eval_shape(self.init, key_data_shape(self.config.dropout_rng)).params
         return count_flops(lambda params, batch: self._bound(params)(*(batch[name] for name in BATCH_KEYS)), params, spec)
-
-    def _key_shape(self) -> jax.ShapeDtypeStruct:
-        return jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0, impl=self._key_implementation)))
 
     def eval_every_steps(self) -> int:
         """An epoch, or what an open-division config asks for."""

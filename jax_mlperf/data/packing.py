@@ -45,8 +45,9 @@ def first_fit(
 ) -> Packing:
     """Packs pairs in the order given, each into the oldest of `open_rows` rows that has room on both sides.
 
-    The rule of the TPU submissions (T2T6 `dataset_preproc/patches/generator_utils.py.patch`): a pair that
-    fits nowhere opens a row, and when `open_rows` are open already the oldest is closed.
+    The rule of the TPU submissions of v0.6 (`mlcommons/training_results_v0.6:Google/benchmarks/transformer/
+    implementations/tpu-v3-1024-transformer/dataset_preproc`): a pair that fits nowhere opens a row, and when
+    `open_rows` are open already the oldest is closed.
 
     Args:
       source_lengths, target_lengths: int [pairs], in subtokens.

@@ -1,7 +1,7 @@
 """Addresses, sizes and checksums of what can be downloaded: the one table of them.
 
 Sizes and sha256 of the statmt.org archives are those of TensorFlow Datasets
-(`tensorflow/datasets:tensorflow_datasets/url_checksums/ wmt17_translate.txt`); the md5 values are the
+(`tensorflow/datasets:tensorflow_datasets/url_checksums/wmt17_translate.txt`); the md5 values are the
 reference's own (`verify_dataset.sh`) or taken from the published files.
 """
 
@@ -80,7 +80,7 @@ TRANSFORMER: dict[str, tuple[Source, ...]] = {
             size=657_632_379,
             sha256="0224c7c710c8a063dfd893b0cc0830202d61f4c75c17eb8e31836103d27d96e7",
         ),
-        # No checksum of this one is published. It is read for the (optional) dev loss only.
+        # Part of the reference's data set; nothing here reads it.
         Source(f"{STATMT}/wmt17/translation-task/dev.tgz", _parallel("newstest2013", 3_000)),
         Source(
             "https://storage.googleapis.com/tf-perf-public/official_transformer/test_data/newstest2014.tgz",

@@ -44,9 +44,8 @@ def _run_pattern(astral: bool) -> re.Pattern[str]:
     """Matches the runs that become tokens; a lone space between two runs matches nothing and so is dropped.
 
     The newline is a token by itself wherever it stands alone between lines (`encode_lines`); `split` never
-    lets that happen.
-    CPython compiles a class within the basic plane to a bitmap, and one beyond it to a list that it walks:
-      hence two patterns.
+    lets that happen. CPython compiles a class within the basic plane to a bitmap, and one beyond it to a list
+    that it walks: hence two patterns.
     """
     inside = _class_of_alphanumerics(0, sys.maxunicode if astral else 0xFFFF)
     return re.compile(rf"[{inside}]+|[^{inside} ][^{inside}]*| [^{inside}]+|\A | \Z")

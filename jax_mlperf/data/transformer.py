@@ -21,9 +21,10 @@ from jax_mlperf.data.subtokenizer import Subtokenizer
 from jax_mlperf.data.vocabulary import build_vocabulary, count_tokens
 from jax_mlperf.errors import UserError
 
-FORMAT = 1  # raise when what is written changes, so that older folders are made anew
+FORMAT = 2  # raise when what is written changes, so that older folders are made anew
 PUBLISHED_VOCABULARY = "vocab.translate_ende_wmt32k.32768.subwords"
 VOCABULARY = "vocab.subwords"
+SOURCE_LANGUAGE, TARGET_LANGUAGE = "en", "de"
 EVAL_SOURCES = "eval.sources.txt"
 EVAL_REFERENCES = "eval.references.txt"
 
@@ -45,8 +46,6 @@ class Settings:
     train_splits: tuple[str, ...]
     eval_split: str
     vocab_size: int = 0
-    source_language: str = "en"
-    target_language: str = "de"
     raw_dir: str = ""
 
 
@@ -72,14 +71,9 @@ class Meta:
     fingerprint: str
     vocab_size: int
     train_pairs: int
-    train_source_tokens: int
-    train_target_tokens: int
-    max_source_length: int
-    max_target_length: int
     length_counts: list[int]
     eval_sentences: int
     eval_max_source_length: int
-    eval_max_target_length: int
 
 
 @dataclass(frozen=True)
@@ -102,9 +96,10 @@ def raw_folder(data_dir: str | os.PathLike[str], settings: Settings) -> Path:
 
 
 def prepared_folder(data_dir: str | os.PathLike[str], settings: Settings) -> Path:
-    """Where `prepare` writes: one folder for each variant and vocabulary."""
+    """Where `prepare` writes: one folder for each variant, vocabulary and raw_dir."""
     size = f"-{settings.vocab_size}" if settings.vocab_size else ""
-    return Path(data_dir) / "prepared" / f"transformer-{settings.variant}{size}"
+    own = f"-{records.fingerprint(str(Path(settings.raw_dir).resolve()))[:8]}" if settings.raw_dir else ""
+    return Path(data_dir) / "prepared" / f"transformer-{settings.variant}{size}{own}"
 
 
 def packing_folder(folder: Path, source_length: int, target_length: int, max_length: int) -> Path:
@@ -127,19 +122,24 @@ def _files(
     return [_text_file(raw, f"{split}.{language}") for split in splits]
 
 
-def required_files(data_dir: str | os.PathLike[str], settings: Settings) -> list[tuple[Path, bool]]:
-    """The text files that `prepare` reads, each with whether it is there; none for the generated variant."""
-    if settings.variant == "tiny":
-        return []
+def _input_files(data_dir: str | os.PathLike[str], settings: Settings) -> list[Path]:
+    """All that the prepared folder depends on, there or not."""
     splits = (*settings.train_splits, settings.eval_split)
     paths = [
         path
-        for language in (settings.source_language, settings.target_language)
+        for language in (SOURCE_LANGUAGE, TARGET_LANGUAGE)
         for path in _files(data_dir, settings, splits, language)
     ]
     if not settings.vocab_size:
         paths.append(_text_file(raw_folder(data_dir, settings), PUBLISHED_VOCABULARY))
-    return [(path, path.is_file()) for path in paths]
+    return paths
+
+
+def required_files(data_dir: str | os.PathLike[str], settings: Settings) -> list[tuple[Path, bool]]:
+    """The text files that `prepare` reads, each with whether it is there; none for the generated variant."""
+    if settings.variant == "tiny":
+        return []
+    return [(path, path.is_file()) for path in _input_files(data_dir, settings)]
 
 
 def generate_tiny(data_dir: str | os.PathLike[str], settings: Settings) -> None:
@@ -153,7 +153,7 @@ def generate_tiny(data_dir: str | os.PathLike[str], settings: Settings) -> None:
             (settings.train_splits[0], settings.eval_split), number_words.corpus(), strict=True
         ):
             for language, lines in zip(
-                (settings.source_language, settings.target_language), zip(*pairs, strict=True), strict=True
+                (SOURCE_LANGUAGE, TARGET_LANGUAGE), zip(*pairs, strict=True), strict=True
             ):
                 (folder / f"{split}.{language}").write_text(
                     "".join(f"{line}\n" for line in lines), encoding="utf-8"
@@ -202,22 +202,15 @@ def prepare(
 
 
 def _fingerprint(data_dir: str | os.PathLike[str], settings: Settings) -> str:
-    splits = (*settings.train_splits, settings.eval_split)
-    paths = [
-        path
-        for language in (settings.source_language, settings.target_language)
-        for path in _files(data_dir, settings, splits, language)
-    ]
-    if not settings.vocab_size:
-        paths.append(_text_file(raw_folder(data_dir, settings), PUBLISHED_VOCABULARY))
     known = dataclasses.asdict(dataclasses.replace(settings, raw_dir=""))
-    return records.fingerprint([FORMAT, known, [records.file_digest(path) for path in paths]])
+    digests = [records.file_digest(path) for path in _input_files(data_dir, settings)]
+    return records.fingerprint([FORMAT, known, digests])
 
 
 def _write_pairs(
     folder: Path, data_dir: str | os.PathLike[str], settings: Settings, fingerprint: str, workers: int
 ) -> None:
-    languages = (settings.source_language, settings.target_language)
+    languages = (SOURCE_LANGUAGE, TARGET_LANGUAGE)
     train = [_files(data_dir, settings, settings.train_splits, language) for language in languages]
     evaluation = [_files(data_dir, settings, (settings.eval_split,), language) for language in languages]
     for source, target in zip(train[0] + evaluation[0], train[1] + evaluation[1], strict=True):
@@ -247,14 +240,9 @@ def _write_pairs(
                 fingerprint=fingerprint,
                 vocab_size=subtokenizer.vocab_size,
                 train_pairs=len(source_lengths),
-                train_source_tokens=int(source_lengths.sum()),
-                train_target_tokens=int(target_lengths.sum()),
-                max_source_length=int(source_lengths.max(initial=0)),
-                max_target_length=int(target_lengths.max(initial=0)),
                 length_counts=np.bincount(np.maximum(source_lengths, target_lengths)).tolist(),
                 eval_sentences=len(sizes["eval.source"]),
                 eval_max_source_length=int(sizes["eval.source"].max(initial=0)),
-                eval_max_target_length=int(sizes["eval.target"].max(initial=0)),
             )
         ),
     )

@@ -185,27 +185,23 @@ class VocabularyBuilder:
 def build_vocabulary(
     token_counts: Mapping[str, int],
     *,
-    target_size: int | None = None,
-    min_count: int | None = None,
+    target_size: int,
     tolerance: float = 0.01,
 ) -> list[str]:
-    """A vocabulary by target size or by minimum count; exactly one of the two is given.
+    """A vocabulary of about target_size entries.
 
     Args:
       token_counts: token -> count (`count_tokens`).
       target_size: entries wanted; the search ends within `tolerance` of it (a share; the reference's 327 of
         32,768 is 1 %).
-      min_count: how often an entry must occur (the reference fixes 6 for WMT17).
 
     Returns:
       entries in the order of their ids, `<pad>_` and `<EOS>_` first.
+
+    Raises:
+      UserError: target_size is below the number of characters and reserved entries.
     """
-    if (target_size is None) == (min_count is None):
-        raise ValueError("give either target_size or min_count")
     builder = VocabularyBuilder(token_counts)
-    if min_count is not None:
-        return builder.build(min_count)
-    assert target_size is not None
     if target_size < len(builder.alphabet) + len(RESERVED):
         raise UserError(
             f"vocabulary size {target_size} is below the {len(builder.alphabet)} characters of the text and "

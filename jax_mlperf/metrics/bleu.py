@@ -12,9 +12,9 @@ _ORDERS = 4
 def bleu_statistics(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
     """Counts of sacreBLEU with mteval-v14 international tokenisation on lowercased text.
 
-    White space at the end of a sentence is stripped. Tokens differ from the reference's compute_bleu.py only
-    beside
-    numerals that are no decimal digits: the full stop of "½." stays attached (spec section 7).
+    White space at the end of a sentence is stripped. Tokens differ from those of the reference's
+    compute_bleu.py (`mlcommons/training:retired_benchmarks/transformer/tensorflow/transformer`) only beside
+    numerals that are no decimal digits: the full stop of "½." stays attached.
 
     Args:
       hypotheses, references: as many raw, detokenised sentences; none at all is allowed (a host without

@@ -1,5 +1,7 @@
 """The Transformer of MLPerf Training v0.5 to v0.7 (Vaswani et al. 2017, pre-norm, one shared embedding)."""
 
+from typing import get_args
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -20,8 +22,8 @@ from jax_mlperf.ops.positions import sinusoidal_encoding
 def shift_right(targets: jax.Array, targets_position: jax.Array) -> jax.Array:
     """The decoder's input ids [B, T]: the previous slot's id, and 0 at the start of every segment.
 
-    Id 0 embeds to the zero vector, so every packed sentence starts as decoding does (spec section 3: packing
-    with a plain shift would feed the previous sentence's EOS).
+    Id 0 embeds to the zero vector, so every packed sentence starts as decoding does (packing with a
+    plain shift would feed the previous sentence's EOS).
     """
     previous = jnp.pad(targets, ((0, 0), (1, 0)))[:, :-1]
     return jnp.where(targets_position == 0, 0, previous)
@@ -31,8 +33,9 @@ class Transformer(nnx.Module):
     """Encoder-decoder model; "big" is d_model 1024, ffn_dim 4096, 16 heads, 6 + 6 layers.
 
     Parameters are float32 whatever `dtype` is; LayerNorm statistics, softmax and the accumulation of the
-    logits are float32. Initial values (spec section 4): embedding Normal(0, d_model**-0.5), kernels Glorot
-    uniform, biases 0.
+    logits are float32. Initial values: embedding Normal(0, d_model**-0.5), kernels Glorot uniform, biases 0, as in
+    model/*.py of the reference
+    (`mlcommons/training:retired_benchmarks/transformer/tensorflow/transformer`).
 
     Args:
       vocab_size: rows of the embedding matrix, shared by source, target and logits.
@@ -40,14 +43,15 @@ class Transformer(nnx.Module):
       ffn_dim: width of the feed-forward networks.
       num_heads: attention heads.
       num_layers: layers of the encoder, and as many of the decoder.
-      dropout_rate: after embedding + position, after every sublayer, after the feed-forward network's ReLU.
-      attention_dropout_rate: on the attention probabilities; None means dropout_rate.
+      dropout_rate: after embedding + position, after every sublayer, after the feed-forward network's ReLU, and
+        on the attention probabilities.
       dtype: of activations and matrix products.
       attention_implementation: see ops.attention.attention.
       rngs: stream "params".
 
     Raises:
-      ValueError: d_model is odd or not a multiple of num_heads.
+      ValueError: d_model is odd or not a multiple of num_heads, the attention implementation is unknown, or
+        it is "cudnn" and dropout_rate is above 0.
     """
 
     def __init__(
@@ -59,13 +63,20 @@ class Transformer(nnx.Module):
         num_heads: int,
         num_layers: int,
         dropout_rate: float,
-        attention_dropout_rate: float | None = None,
         dtype: jax.typing.DTypeLike = jnp.bfloat16,
         attention_implementation: Implementation = "auto",
         rngs: nnx.Rngs,
     ):
         if d_model % num_heads or d_model % 2:
             raise ValueError(f"d_model must be even and a multiple of num_heads ({num_heads}), got {d_model}")
+        implementations = get_args(Implementation)
+        if attention_implementation not in implementations:
+            raise ValueError(
+                f"attention implementation {attention_implementation!r} is unknown; there are: "
+                f"{', '.join(implementations)}"
+            )
+        if attention_implementation == "cudnn" and dropout_rate > 0:
+            raise ValueError("cuDNN attention takes no dropout: use 'auto' or dropout_rate 0")
         self.d_model = d_model
         self.num_heads = num_heads
         self.dropout_rate = dropout_rate
@@ -75,7 +86,6 @@ class Transformer(nnx.Module):
             ffn_dim=ffn_dim,
             num_heads=num_heads,
             dropout_rate=dropout_rate,
-            attention_dropout_rate=dropout_rate if attention_dropout_rate is None else attention_dropout_rate,
             dtype=self.dtype,
             attention_implementation=attention_implementation,
         )

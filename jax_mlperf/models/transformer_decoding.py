@@ -129,7 +129,7 @@ def decode_step(
     return model.logits(model.decoder_norm(x)), Cache(ancestry, past)
 
 
-def _with_cast_kernels(model: Transformer) -> Transformer:
+def with_cast_kernels(model: Transformer) -> Transformer:
     """The model with its matrices in the compute dtype, so that no step of the loop casts them again."""
     graph, params = nnx.split(model)
     cast = jax.tree.map(lambda leaf: leaf.astype(model.dtype) if leaf.ndim > 1 else leaf, params)
@@ -143,14 +143,14 @@ def translate(
     max_length: int,
     beams: int = 4,
     alpha: float = 0.6,
-    early_stop: bool = True,
 ) -> BeamResult:
     """Beam search translations of sentences int32 [B, S], 0 = padding, EOS included, one a row.
 
-    The benchmark's beams are 4, alpha 0.6 and max_length S + 50 (spec section 7). Pure: jit it with the
-    model's parameters as arguments.
+    The benchmark's beams are 4, alpha 0.6 and max_length S + 50 (model/model_params.py of the reference,
+    `mlcommons/training:retired_benchmarks/transformer/tensorflow/transformer`). Pure: jit it with the model's
+    parameters as arguments.
     """
-    model = _with_cast_kernels(model)
+    model = with_cast_kernels(model)
     source = read_source(model, inputs)
     return beam_search(
         lambda ids, cache, index: decode_step(model, source, ids, cache, index),
@@ -159,5 +159,4 @@ def translate(
         beams=beams,
         max_length=max_length,
         alpha=alpha,
-        early_stop=early_stop,
     )

@@ -26,7 +26,6 @@ class LayerSettings:
     ffn_dim: int
     num_heads: int
     dropout_rate: float
-    attention_dropout_rate: float
     dtype: jnp.dtype
     attention_implementation: Implementation
 
@@ -106,7 +105,7 @@ class MultiHeadAttention(nnx.Module):
         causal: bool,
         rngs: nnx.Rngs | None,
     ) -> jax.Array:
-        rate = self.settings.attention_dropout_rate
+        rate = self.settings.dropout_rate
         return self.merge_heads(
             attention(
                 *projected,

@@ -9,9 +9,10 @@ from jax_mlperf.ops.dropout import dropout
 
 Implementation = Literal["auto", "xla", "cudnn"]
 
-MASKED_LOGIT = (
-    -1e9
-)  # the reference's mask bias (spec section 4): finite, so that a fully masked row has no NaN
+# The mask bias of the reference's model/*.py
+# (`mlcommons/training:retired_benchmarks/transformer/tensorflow/transformer`); finite, so that a fully masked
+# row has no NaN.
+MASKED_LOGIT = -1e9
 
 
 def segment_mask(query_segmentation: jax.Array, key_segmentation: jax.Array, causal: bool) -> jax.Array:
@@ -53,7 +54,8 @@ def _probabilities_backward(
     """Saves one array, not two, and keeps both products in the inputs' dtype, where autodiff makes them
     float32.
 
-    Where the mask hides a key its probability is 0, and so is its logit's gradient.
+    Where the mask hides a key its probability is 0, and so is its logit's gradient. A row with every key
+    hidden is uniform; it is a padded query, whose gradient is 0 because its loss has weight 0.
     """
     query, key, probabilities = residuals
     weighted = probabilities.astype(jnp.float32) * gradient.astype(jnp.float32)

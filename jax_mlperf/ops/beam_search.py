@@ -1,6 +1,7 @@
 """Beam search in fixed shapes on the device, for any model that gives next-token logits.
 
-Shapes: B sentences, K beams, L slots of output, V vocabulary.
+Shapes: B sentences, K beams, L slots of output, V vocabulary. "The reference" is MLPerf's,
+`mlcommons/training:retired_benchmarks/transformer/tensorflow/transformer`.
 """
 
 from collections.abc import Callable
@@ -147,7 +148,7 @@ def beam_search(
     alpha: float,
     early_stop: bool = True,
 ) -> BeamResult:
-    """Beam search of the MLPerf reference (spec section 7; transformer/model/beam_search.py).
+    """Beam search of the reference's model/beam_search.py.
 
     Every step takes the 2K best continuations; those that end in EOS compete for the K finished places by
     log-probability / length_norm, the others go on. A sentence is done when its worst finished hypothesis

@@ -74,3 +74,8 @@ def key_implementation(name: str) -> Hashable:
     if name not in implementations:
         raise UserError(f"config.dropout_rng is {name!r}; there are: {', '.join(implementations)}")
     return implementations[name]
+
+
+def key_data_shape(name: str) -> jax.ShapeDtypeStruct:
+    """Shape of the raw data of one key of the generator of that name."""
+    return jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0, impl=key_implementation(name))))

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-EPSILON = 1e-6  # spec section 4
+# The reference's model/*.py (`mlcommons/training:retired_benchmarks/transformer/tensorflow/transformer`).
+EPSILON = 1e-6
 
 _Residuals = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
 

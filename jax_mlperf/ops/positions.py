@@ -7,7 +7,10 @@ import jax.numpy as jnp
 
 
 def sinusoidal_encoding(positions: jax.Array, dim: int) -> jax.Array:
-    """Sines of d/2 wavelengths, then their cosines, not interleaved (spec section 4).
+    """Sines of d/2 wavelengths, then their cosines, as in model/*.py of the reference.
+
+    The reference is `mlcommons/training:retired_benchmarks/transformer/tensorflow/transformer`; the paper
+    (Vaswani et al. 2017, section 3.5) interleaves sines and cosines.
 
     Args:
       positions: int [...], counted from 0.

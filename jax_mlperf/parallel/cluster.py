@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import jax
 from jax.experimental import multihost_utils
 
-from jax_mlperf.errors import UserError
+from jax_mlperf.errors import NOT_REACHED, OK, UserError
 
 # Presence of one of these means that a launcher started us and JAX can read the rest from the environment.
 CLUSTER_VARIABLES = ("SLURM_STEP_NODELIST", "OMPI_MCA_orte_hnp_uri")
@@ -55,10 +55,10 @@ def _end_at_once(kind: type[BaseException], error: BaseException, trace: Traceba
 
 
 def exit_now(status: int) -> NoReturn:
-    """Ends the process; in a multi-process job without the shutdown barrier, so that no peer waits for it."""
+    """Ends the process; a failure in a multi-process job without the shutdown barrier, so that no peer waits for it."""
     sys.stdout.flush()
     sys.stderr.flush()
-    if jax.distributed.is_initialized() and status != 0:
+    if jax.distributed.is_initialized() and status not in (OK, NOT_REACHED):  # on those two all processes agree
         os._exit(status)
     sys.exit(status)
 

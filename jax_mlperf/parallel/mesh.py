@@ -11,8 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jax_mlperf.errors import UserError
-
-PyTree = Any
+from jax_mlperf.types import PyTree
 
 BATCH_AXES = ("data", "fsdp")
 # Smaller arrays cost more in latency when they are gathered than they take in memory.

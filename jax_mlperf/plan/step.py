@@ -13,6 +13,8 @@ from jax_mlperf.plan.products import Product, products
 from jax_mlperf.plan.roofline import Kernel, Roofline, dearest, kernels, roofline
 from jax_mlperf.plan.targets import Target
 
+_DEAREST = 12  # kernels that a plan lists
+
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
@@ -64,9 +66,6 @@ def plan_step(
     args: tuple[Any, ...],
     mesh: jax.sharding.Mesh,
     target: Target,
-    *,
-    donate_argnums: tuple[int, ...] = (),
-    top_kernels: int = 12,
 ) -> StepPlan:
     """Compiles `fn` for the devices of `mesh`.
 
@@ -75,10 +74,8 @@ def plan_step(
       args: pytrees of jax.ShapeDtypeStruct; every leaf carries a sharding over `mesh`.
       mesh: mesh of `topology_devices` (or of any devices that can compile).
       target: rates for the roofline.
-      donate_argnums: as jax.jit's, for a plain function only.
-      top_kernels: kernels to keep in `dearest`.
     """
-    jitted = fn if hasattr(fn, "lower") else jax.jit(fn, donate_argnums=donate_argnums)
+    jitted = fn if hasattr(fn, "lower") else jax.jit(fn)
     start = time.perf_counter()
     compiled = jitted.lower(*args).compile(compiler_options=_options(mesh))
     seconds = time.perf_counter() - start
@@ -93,7 +90,7 @@ def plan_step(
         collectives=[(comm, comm.axes(mesh)) for comm in comms],
         products=products(module),
         roofline=roofline(found, comms, module, target),
-        dearest=dearest(found, top_kernels),
+        dearest=dearest(found, _DEAREST),
     )
 
 

@@ -1,6 +1,7 @@
 """The machines that `plan` can compile for: what XLA must know of them, and the rates of the roofline."""
 
 import dataclasses
+from typing import Any
 
 from jax_mlperf.errors import UserError
 
@@ -135,6 +136,19 @@ def _tpu(
     )
 
 
+# What H100 and H200, one chip with different memories, share.
+_HOPPER: dict[str, Any] = {
+    "peak_bf16": 989.5e12,
+    "peak_tf32": 494.7e12,
+    "nvlink": 450e9,
+    "network": 50e9,
+    "major": 9,
+    "cores": 132,
+    "fpus": 128,
+    "clock_ghz": 1.98,
+    "shared_kib": 228,
+}
+
 # NVIDIA: the datasheets of the SXM parts (dense rates; NVLink's total of both directions halved) and one
 # network card of 400 Gbit/s (H100, H200) or 200 Gbit/s (A100) for each GPU, as in DGX nodes. TPU: Cloud TPU
 # docs, system architecture (inter-chip bandwidth of a chip, both directions, halved).
@@ -146,32 +160,16 @@ TARGETS: dict[str, Target] = {
             "NVIDIA H200",
             memory_gb=150.0,
             bandwidth=4.8e12,
-            peak_bf16=989.5e12,
-            peak_tf32=494.7e12,
-            nvlink=450e9,
-            network=50e9,
-            major=9,
-            cores=132,
-            fpus=128,
-            clock_ghz=1.98,
-            shared_kib=228,
             l2_mib=60,
+            **_HOPPER,
         ),
         _nvidia(
             "h100",
             "NVIDIA H100 80GB HBM3",
             memory_gb=85.0,
             bandwidth=3.35e12,
-            peak_bf16=989.5e12,
-            peak_tf32=494.7e12,
-            nvlink=450e9,
-            network=50e9,
-            major=9,
-            cores=132,
-            fpus=128,
-            clock_ghz=1.98,
-            shared_kib=228,
             l2_mib=50,
+            **_HOPPER,
         ),
         _nvidia(
             "a100",

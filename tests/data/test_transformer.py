@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from jax_mlperf.data.subtokenizer import Subtokenizer
 from jax_mlperf.errors import UserError
 
 SETTINGS = transformer.Settings(
-    "mine", ("first", "second"), eval_split="test", vocab_size=60, source_language="fr", target_language="nl"
+    "mine", ("first", "second"), eval_split="test", vocab_size=60
 )
 SENTENCES = [f"la phrase numéro {i} est ici\u2028 , \r oui" for i in range(40)]
 
@@ -24,8 +25,8 @@ def write_text(raw):
         ("second", ["", *SENTENCES[30:]]),
         ("test", SENTENCES[:7]),
     ):
-        (raw / f"{name}.fr").write_bytes("".join(f"{line}\n" for line in lines).encode())
-        (raw / f"{name}.nl").write_bytes("\n".join(f" {line.upper()} " for line in lines).encode())
+        (raw / f"{name}.en").write_bytes("".join(f"{line}\n" for line in lines).encode())
+        (raw / f"{name}.de").write_bytes("\n".join(f" {line.upper()} " for line in lines).encode())
 
 
 def prepare(tmp_path, settings=SETTINGS, **kwargs):
@@ -46,7 +47,6 @@ def test_prepared_pairs_are_the_text(tmp_path):
         assert source[i][-1] == target[i][-1] == 1
     longest = np.maximum(source.lengths(), target.lengths())
     assert meta.length_counts == np.bincount(longest).tolist()
-    assert (meta.max_source_length, meta.train_source_tokens) == (source.lengths().max(), len(source.tokens))
     assert read_lines(folder / transformer.EVAL_REFERENCES) == [line.upper() for line in SENTENCES[:7]]
     packing = transformer.PackingMeta(**records.read_meta(transformer.packing_folder(folder, 128, 128, 128)))
     kept = np.flatnonzero(longest <= 128)
@@ -66,7 +66,7 @@ def test_preparing_again_does_nothing_until_something_changed(tmp_path):
     assert prepare(tmp_path, packed_lengths=(64, 64)) == folder and stamps(folder) == first
     prepare(tmp_path, packed_lengths=(80, 64))  # a further packing leaves the rest alone
     assert first.items() < stamps(folder).items()
-    (tmp_path / "mine" / "test.fr").write_text("autre\n" * 7)  # other text: all is made anew
+    (tmp_path / "mine" / "test.en").write_text("autre\n" * 7)  # other text: all is made anew
     prepare(tmp_path, packed_lengths=(64, 64))
     assert stamps(folder)[folder / "meta.json"] != first[folder / "meta.json"]
     assert (folder / transformer.EVAL_SOURCES).read_text() == "\n".join(["autre"] * 7)
@@ -81,19 +81,33 @@ def test_raw_dir_and_files_below_it(tmp_path):
     assert (prepare(tmp_path, settings) / "meta.json").is_file()
 
 
+def test_texts_of_two_folders_do_not_mix(tmp_path, monkeypatch):
+    """One data_dir and one variant, but a raw_dir each: neither replaces what the other prepared."""
+    one, two = (dataclasses.replace(SETTINGS, raw_dir=str(tmp_path / name)) for name in ("one", "two"))
+    for settings in (one, two):
+        write_text(Path(settings.raw_dir))
+    (tmp_path / "two" / "test.en").write_text("autre\n" * 7)
+    folders = [prepare(tmp_path, settings) for settings in (one, two)]
+    assert len({*folders, transformer.prepared_folder(tmp_path, SETTINGS)}) == 3
+    texts = [(folder / transformer.EVAL_SOURCES).read_text().split("\n")[0] for folder in folders]
+    assert texts[0].startswith("la phrase") and texts[1] == "autre"
+    monkeypatch.chdir(tmp_path)
+    assert transformer.prepared_folder(tmp_path, dataclasses.replace(SETTINGS, raw_dir="one")) == folders[0]
+
+
 def test_mistakes(tmp_path):
-    with pytest.raises(UserError, match=r"6 text files are missing, .*first\.fr first.*data download"):
+    with pytest.raises(UserError, match=r"6 text files are missing, .*first\.en first.*data download"):
         prepare(tmp_path)
     write_text(tmp_path / "mine")
-    with open(tmp_path / "mine" / "second.nl", "a") as file:
+    with open(tmp_path / "mine" / "second.de", "a") as file:
         file.write("\nextra")
-    with pytest.raises(UserError, match=r"second\.fr has 11 lines and .*second\.nl has 12"):
+    with pytest.raises(UserError, match=r"second\.en has 11 lines and .*second\.de has 12"):
         prepare(tmp_path)
     assert not transformer.prepared_folder(tmp_path, SETTINGS).exists()
     with pytest.raises(UserError, match="nothing is known to download for 'mine'"):
         transformer.download(tmp_path, SETTINGS)
-    (tmp_path / "mine" / "second.fr").write_bytes(b"oui\n" * 12)
-    (tmp_path / "mine" / "first.fr").write_bytes(b"\xff\n" * 30)
+    (tmp_path / "mine" / "second.en").write_bytes(b"oui\n" * 12)
+    (tmp_path / "mine" / "first.en").write_bytes(b"\xff\n" * 30)
     with pytest.raises(UserError, match="is not UTF-8"):
         prepare(tmp_path)
 
@@ -105,9 +119,9 @@ def test_tiny_needs_no_files(tmp_path):
     meta = transformer.Meta(**records.read_meta(folder))
     assert (meta.train_pairs, meta.eval_sentences) == (12_000, 256)
     assert abs(meta.vocab_size - settings.vocab_size) <= 4
-    assert max(meta.max_source_length, meta.max_target_length) <= 32
+    assert len(meta.length_counts) <= 32 + 1
     packing = transformer.PackingMeta(**records.read_meta(transformer.packing_folder(folder, 64, 64, 64)))
-    assert packing.source_tokens == meta.train_source_tokens
+    assert packing.source_tokens == len(records.Sequences(folder / "train.source").tokens)
     assert packing.source_tokens / (packing.rows * 64) > 0.95
 
 
@@ -119,9 +133,11 @@ def test_published_vocabulary_is_taken_as_it_is(tmp_path, shared_data):
     for language in ("en", "de"):
         (raw / f"train.{language}").symlink_to(shared_data / "wmt" / f"newstest2014.{language}")
     settings = dataclasses.replace(transformer.VARIANTS["wmt"], train_splits=("train",))
-    meta = json.loads((prepare(tmp_path, settings) / "meta.json").read_text())
+    folder = prepare(tmp_path, settings)
+    meta = json.loads((folder / "meta.json").read_text())
     assert (meta["vocab_size"], meta["eval_sentences"], meta["eval_max_source_length"]) == (33_708, 3_003, 97)
-    assert (meta["train_source_tokens"], meta["train_target_tokens"]) == (84_078, 88_538)
+    tokens = [len(records.Sequences(folder / f"train.{side}").tokens) for side in ("source", "target")]
+    assert tokens == [84_078, 88_538]
 
 
 @pytest.mark.slow  # starts processes

@@ -77,7 +77,6 @@ def test_an_epoch_holds_every_pair_once(folder, kind):
     assert 0 < len(expected) < data.meta.train_pairs
     for number in (0, 3):
         assert sorted(pairs_of(epoch(data, number=number))) == sorted(expected)
-    assert data.train_pairs == len(expected)
 
 
 @EITHER
@@ -167,11 +166,14 @@ def test_bucketed_rows_are_a_multiple_of_the_devices():
 def test_evaluation_sentences(folder):
     data = opened(folder, PACKED)
     inputs, order = data.eval_sources(batch=8)
+    sources = [pair.english for pair in corpus(400, 30)[1]]
     assert inputs.shape == (32, data.meta.eval_max_source_length) and inputs.dtype == np.int32
     assert sorted(order.tolist()) == list(range(30))
     assert [data.subtokenizer.decode(row) for row in inputs[:30].tolist()] == [
-        data.eval_source_text[i] for i in order
+        sources[i] for i in order
     ]
+    assert data.eval_sources(batch=8).inputs is inputs  # made once
+    assert data.eval_sources(batch=10).inputs.shape[0] == 30
     lengths = (inputs > 0).sum(1)
     assert (np.diff(lengths) <= 0).all()
     assert (inputs[30:] == inputs[29]).all()
@@ -184,6 +186,9 @@ def test_mistakes(folder, tmp_path):
             folder, batching="packed", batch_size=8, max_length=MAX_LENGTH, packed_lengths=(64, 64)
         )
     with pytest.raises(UserError, match="the data was not prepared"):
+        opened(tmp_path, PACKED)
+    records.write_meta(tmp_path, {"fingerprint": "", "no_field_of_today": 1})
+    with pytest.raises(UserError, match="is of another version.*data prepare"):
         opened(tmp_path, PACKED)
     with pytest.raises(UserError, match="16 rows does not divide over 3 processes"):
         opened(folder, PACKED, process_count=3)
@@ -198,7 +203,7 @@ def test_useful_share_of_packed_multi30k(shared_data, tmp_path):
     settings = transformer.Settings("m", ("train",), "test_2016_flickr", vocab_size=8192, raw_dir=raw)
     folder = transformer.prepare(tmp_path, settings, max_length=64, packed_lengths=(64, 64), workers=1)
     data = TranslationData(folder, batching="packed", batch_size=512, max_length=64, packed_lengths=(64, 64))
-    assert data.train_pairs == 29_000
+    assert data.packing.pairs == 29_000
     batch = next(data.train_batches(0))
     useful = [(batch[f"{side}_segmentation"] > 0).mean() for side in ("inputs", "targets")]
     assert np.mean(useful) >= 0.95

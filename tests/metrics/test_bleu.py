@@ -1,4 +1,4 @@
-"""BLEU against the spec's values and against the reference's three regex passes, written again here."""
+"""BLEU against known values and against the reference's three regex passes, written again here."""
 
 import math
 from collections import Counter
@@ -12,7 +12,7 @@ from sacrebleu.metrics import BLEU
 
 from jax_mlperf.metrics.bleu import bleu_score, bleu_statistics, corpus_bleu
 
-# (reference, hypothesis, BLEU of the reference implementation), spec section 7.
+# (reference, hypothesis, BLEU of MLPerf's reference, its compute_bleu.py).
 POINTS = [
     ("Das Haus ist groß.", "Das Haus ist klein.", 42.7287),
     ("The cat sat on the mat.", "the cat sat on mat", 47.3988),
@@ -121,7 +121,7 @@ def test_unequal_numbers_are_refused():
 
 
 def test_newstest2014_against_itself_with_noise(shared_data):
-    """Official scorer and ours on real text, and the spec's token count."""
+    """Official scorer and ours on real text, and the known count of its tokens."""
     lines = (shared_data / "wmt" / "newstest2014.de").read_text("utf-8").split("\n")[:3003]
     noised = [" ".join(word for i, word in enumerate(line.split(" ")) if i % 9) for line in lines]
     official = BLEU(lowercase=True, tokenize="intl", force=True).corpus_score(noised, [lines])

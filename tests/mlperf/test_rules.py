@@ -19,7 +19,7 @@ def test_the_default_config_keeps_the_rules():
     ("optimizer.epsilon=1e-8", "config.optimizer.epsilon is 1e-08, must be 1e-09: epsilon is not a free hyperparameter"),
     ("optimizer.name=lamb", "config.optimizer.name is 'lamb', must be 'adam' or 'lazy_adam'"),
     ("optimizer.base_learning_rate=0.0", "must be more than 0.0"),
-    ("optimizer.warmup_steps=-1", "must be at least 0"),
+    ("optimizer.warmup_steps=-1", "must be at least 1"),
     ("quality_target=24.9", "config.quality_target is 24.9, must be 25.0"),
     ("evaluation.beam_size=5", "config.evaluation.beam_size is 5, must be 4"),
     ("optimizer.average_checkpoints=5", "config.optimizer.average_checkpoints is 5, must be 0"),

@@ -1,4 +1,4 @@
-"""The Transformer: sizes, initial values, masking, packing, precision, and the untrained loss of the spec."""
+"""The Transformer: sizes, initial values, masking, packing, precision, and the untrained loss."""
 
 import jax
 import jax.numpy as jnp
@@ -218,12 +218,12 @@ def test_logits_are_float32_and_not_rounded(pairs):
 
 
 @pytest.mark.parametrize(
-    ("dropout", "attention", "sites"),
-    [(0.1, 0.1, 2 + 2 * 4 + 2 * 6), (0.1, 0.0, 2 + 2 * 3 + 2 * 4), (0.0, 0.1, 2 + 2 * 2)],
+    ("dropout", "sites"),
+    [(0.1, 2 + 2 * 4 + 2 * 6), (0.0, 0)],
 )
-def test_dropout_in_four_places(pairs, dropout, attention, sites):
-    """Random bits in the traced program: embeddings, sublayers, attention weights, hidden layers; 2 + 2 layers."""
-    model = nnx.eval_shape(lambda: build(dropout_rate=dropout, attention_dropout_rate=attention))
+def test_dropout_in_four_places(pairs, dropout, sites):
+    """Random bits in the traced program: embeddings, sublayers, attention, hidden layers; 2 + 2 layers."""
+    model = nnx.eval_shape(lambda: build(dropout_rate=dropout))
     graph, params = nnx.split(model)
 
     def forward(params, key):
@@ -246,6 +246,14 @@ def test_heads_must_divide():
         build(num_heads=5)
 
 
+def test_attention_implementation_is_checked():
+    with pytest.raises(ValueError, match="'flash' is unknown; there are: auto, xla, cudnn"):
+        build(attention_implementation="flash")
+    with pytest.raises(ValueError, match="takes no dropout: use 'auto' or dropout_rate 0"):
+        build(attention_implementation="cudnn")
+    nnx.eval_shape(lambda: build(attention_implementation="cudnn", dropout_rate=0.0))
+
+
 def newstest_batch(shared_data, sentences: int) -> dict[str, jax.Array]:
     from jax_mlperf.data.subtokenizer import Subtokenizer
 
@@ -261,7 +269,7 @@ def newstest_batch(shared_data, sentences: int) -> dict[str, jax.Array]:
 
 @pytest.mark.slow
 def test_untrained_loss_on_newstest2014(shared_data):
-    """Spec section 4: the base model's loss on 16 pairs, 483 target subtokens; logits of std 1."""
+    """The base model's loss on 16 pairs, 483 target subtokens; logits of std 1."""
     batch = newstest_batch(shared_data, 16)
     assert int((batch["targets"] > 0).sum()) == 483
     model = Transformer(vocab_size=33_708, dtype=jnp.float32, rngs=nnx.Rngs(0), **BASE)

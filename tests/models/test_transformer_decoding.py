@@ -61,7 +61,7 @@ def test_steps_equal_teacher_forcing(model, sources):
 
 @pytest.fixture(scope="module")
 def run(model):
-    return nnx.jit(partial(translate, max_length=LENGTH), static_argnames=("early_stop",))
+    return nnx.jit(partial(translate, max_length=LENGTH))
 
 
 def test_scores_are_those_of_the_tokens(model, sources, run):
@@ -82,12 +82,6 @@ def test_rows_and_padding_do_not_matter(model, sources, run):
     alone = run(model, sources[1:2, :3])
     np.testing.assert_array_equal(alone.ids[0], together.ids[1])
     np.testing.assert_allclose(alone.scores[0], together.scores[1], atol=1e-5)
-
-
-def test_early_stop_keeps_the_best(model, sources, run):
-    np.testing.assert_array_equal(
-        run(model, sources).ids[:, 0], run(model, sources, early_stop=False).ids[:, 0]
-    )
 
 
 @pytest.mark.parametrize("beams", [3, 4])

@@ -1,4 +1,4 @@
-"""The positional encoding's values of spec section 4."""
+"""The positional encoding's values at single points."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -77,6 +77,12 @@ def test_two_processes_learn_what_one_learns(tmp_path):
     assert "RESULT" in outputs[0][0] and ":::MLLOG" not in outputs[1][0]
 
 
+def test_two_processes_agree_when_the_time_is_up(tmp_path):
+    statuses, outputs = finish(*start_pair(tmp_path / "w", "--time_budget_minutes=0.03", "--quality_target=2.0", "--slow_seconds=0.01"))
+    assert statuses == [0, 0], outputs[0][1][-2000:]
+    assert '"compilations_in_timed_region", "value": 0' in (tmp_path / "w" / "result_0.txt").read_text()
+
+
 def test_a_raising_process_does_not_hang_its_peer(tmp_path):
     began = time.monotonic()
     statuses, outputs = finish(*start_pair(tmp_path / "w", *LONG, second=("--fail_at=15",)))
