@@ -11,8 +11,8 @@ def smoothing_constant(vocab_size: int, smoothing: float) -> float:
     """Entropy in nats of the smoothed target distribution, the least value of the smoothed loss.
 
     C = -[(1 - e) ln(1 - e) + (V - 1) low ln(low + 1e-20)] with low = e / (V - 1), as utils/metrics.py
-    of the reference (`mlcommons/training:retired_benchmarks/transformer/tensorflow/transformer`); its 1e-20 keeps
-    smoothing 0 finite.
+    of the reference (`mlcommons/training:retired_benchmarks/transformer/tensorflow/transformer`); its 1e-20
+    keeps smoothing 0 finite.
     """
     confidence = 1.0 - smoothing
     low = smoothing / (vocab_size - 1)

@@ -34,7 +34,7 @@ def translate_lines(config: ConfigDict, data_dir: Path, workdir: Path, run: int,
     folder = Workdir(workdir)
     if not folder.run_folder(run).is_dir():
         raise UserError(f"workdir {workdir} has no run {run}; train first with run.py, or give --workdir and --run")
-    folder.claim(config, resume=True, write=False)
+    folder.check_owner(config, sections=("model", "data", "optimizer"))
     params = benchmark.eval_params(_newest_state(benchmark, folder, run))
     step = jax.jit(benchmark.translate_step)
     encoded = [benchmark.data.subtokenizer.encode(line.strip(), add_eos=True) for line in lines]

@@ -6,6 +6,7 @@ Layout: config.json; result_<i>.txt (the MLPerf log); run_<i>/{checkpoints,tenso
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class Workdir:
         """
         record = self.path / "config.json"
         if record.exists():
-            self._check_owner(record, config)
+            self.check_owner(config)
             if not resume:
                 raise UserError(f"workdir {self.path} already holds runs; choose another --workdir, or leave out --fresh")
         elif write:
@@ -78,16 +79,22 @@ class Workdir:
                 os.replace(temporary, record)
             except OSError as error:
                 raise UserError(f"workdir {self.path} cannot be written: {error.strerror}; choose another --workdir") from error
-
         else:
             raise UserError(f"workdir {self.path} has no config.json here: all processes must see the same --workdir")
 
-    def _check_owner(self, record: Path, config: ConfigDict) -> None:
-        owner = _read(record)
-        theirs = owner.get("config", {})
-        if owner.get("fingerprint") != fingerprint(config):
-            changed = ", ".join(differences(theirs, json.loads(json.dumps(config.to_dict()))))
-            raise UserError(f"workdir {self.path} belongs to another config: {changed}; choose another --workdir")
+    def check_owner(self, config: ConfigDict, sections: Sequence[str] = ()) -> None:
+        """Whether the folder was made with this config, or with these sections of it.
+
+        Raises:
+          UserError: it was not; the keys that differ.
+        """
+        owner = _read(self.path / "config.json")
+        changed = differences(owner.get("config", {}), json.loads(json.dumps(config.to_dict())))
+        if sections:
+            changed = [key for key in changed if key.startswith(tuple(f"{section}{end}" for section in sections for end in ". "))]
+        if changed or (not sections and owner.get("fingerprint") != fingerprint(config)):
+            changed_keys = ", ".join(changed)
+            raise UserError(f"workdir {self.path} belongs to another config: {changed_keys}; choose another --workdir")
 
     def finished(self, run: int) -> RunResult | None:
         """The result of a run that is complete, else None."""

@@ -26,11 +26,19 @@ def test_a_claim_records_the_config_and_may_be_repeated(tmp_path):
 
 
 def test_other_processes_write_nothing_but_check_the_owner(tmp_path):
-    claim(tmp_path / "w", toy_config(), write=False)
+    with pytest.raises(UserError, match="has no config.json here: all processes must see the same --workdir"):
+        claim(tmp_path / "w", toy_config(), write=False)
     assert not (tmp_path / "w").exists()
     claim(tmp_path / "w", toy_config())
     with pytest.raises(UserError, match="belongs to another config"):
         claim(tmp_path / "w", toy_config(seed=8), write=False)
+
+
+def test_only_some_sections_may_be_asked_for(tmp_path):
+    claim(tmp_path / "w", toy_config())
+    Workdir(tmp_path / "w").check_owner(toy_config(seed=8), sections=("mesh", "hidden"))
+    with pytest.raises(UserError, match=r"another config: hidden \(64 there, 32 now\); choose"):
+        Workdir(tmp_path / "w").check_owner(toy_config(seed=8, hidden=32), sections=("mesh", "hidden"))
 
 
 def test_values_that_decide_how_long_may_change(tmp_path):
@@ -38,6 +46,13 @@ def test_values_that_decide_how_long_may_change(tmp_path):
     claim(tmp_path / "w", toy_config(runs=5, max_epochs=99.0, time_budget_minutes=3.0, checkpoint_every_steps=7,
                                      checkpoints_kept=9, log_every_steps=1, plain_log_seconds=1.0,
                                      submission={"org": "us", "platform": "ours", "status": "onprem"}))
+
+
+def test_only_some_sections_may_be_asked_for(tmp_path):
+    claim(tmp_path / "w", toy_config())
+    Workdir(tmp_path / "w").check_owner(toy_config(seed=8), sections=("mesh", "hidden"))
+    with pytest.raises(UserError, match=r"another config: hidden \(64 there, 32 now\); choose"):
+        Workdir(tmp_path / "w").check_owner(toy_config(seed=8, hidden=32), sections=("mesh", "hidden"))
 
 
 def test_values_that_decide_what_is_trained_may_not_and_all_are_named(tmp_path):

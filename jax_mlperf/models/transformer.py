@@ -33,8 +33,8 @@ class Transformer(nnx.Module):
     """Encoder-decoder model; "big" is d_model 1024, ffn_dim 4096, 16 heads, 6 + 6 layers.
 
     Parameters are float32 whatever `dtype` is; LayerNorm statistics, softmax and the accumulation of the
-    logits are float32. Initial values: embedding Normal(0, d_model**-0.5), kernels Glorot uniform, biases 0, as in
-    model/*.py of the reference
+    logits are float32. Initial values: embedding Normal(0, d_model**-0.5), kernels Glorot uniform, biases 0,
+    as in model/*.py of the reference
     (`mlcommons/training:retired_benchmarks/transformer/tensorflow/transformer`).
 
     Args:
@@ -43,8 +43,8 @@ class Transformer(nnx.Module):
       ffn_dim: width of the feed-forward networks.
       num_heads: attention heads.
       num_layers: layers of the encoder, and as many of the decoder.
-      dropout_rate: after embedding + position, after every sublayer, after the feed-forward network's ReLU, and
-        on the attention probabilities.
+      dropout_rate: after embedding + position, after every sublayer, after the feed-forward network's ReLU,
+        and on the attention probabilities.
       dtype: of activations and matrix products.
       attention_implementation: see ops.attention.attention.
       rngs: stream "params".

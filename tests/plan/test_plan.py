@@ -77,7 +77,7 @@ def test_mistakes_are_user_errors(monkeypatch):
     with pytest.raises(UserError, match="topology 'many' is not understood"):
         topology_devices(TARGETS["h200"], "many")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install 'jax_mlperf\[plan\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[plan\]'"):
         topology_devices(TARGETS["h200"], "8")
 
 
