@@ -48,13 +48,6 @@ def test_values_that_decide_how_long_may_change(tmp_path):
                                      submission={"org": "us", "platform": "ours", "status": "onprem"}))
 
 
-def test_only_some_sections_may_be_asked_for(tmp_path):
-    claim(tmp_path / "w", toy_config())
-    Workdir(tmp_path / "w").check_owner(toy_config(seed=8), sections=("mesh", "hidden"))
-    with pytest.raises(UserError, match=r"another config: hidden \(64 there, 32 now\); choose"):
-        Workdir(tmp_path / "w").check_owner(toy_config(seed=8, hidden=32), sections=("mesh", "hidden"))
-
-
 def test_values_that_decide_what_is_trained_may_not_and_all_are_named(tmp_path):
     claim(tmp_path / "w", toy_config())
     changed = toy_config(learning_rate=0.2, runs=3, mesh={"data": -1, "fsdp": 2})
