@@ -157,6 +157,17 @@ class Benchmark(abc.ABC):
     def data_files(self) -> list[DataFile]:
         """The prepared files that training and evaluation read, and which of them are there."""
 
+    def source_files(self) -> list[DataFile]:
+        """The original files that the prepared ones are made of."""
+        return []
+
+    def data_fingerprint(self) -> str:
+        """What identifies the prepared data; the processes of a job must agree on it."""
+        return ""
+
+    def forget_data(self) -> None:  # noqa: B027  most benchmarks keep nothing
+        """Drops what an earlier run left in memory: every run reads its data after its own run_start."""
+
     def eval_every_steps(self) -> int:
         """Steps between two evaluations: an epoch, unless the benchmark's rules say otherwise."""
         return self.steps_per_epoch

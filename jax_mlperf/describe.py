@@ -54,6 +54,7 @@ def describe(config: ConfigDict, data_dir: Path, *, devices: int = 1, steps: Seq
         "learning_rate": {str(step): benchmark.learning_rate(step) for step in steps},
         "hyperparameters": {entry.key: entry.value for entry in benchmark.hyperparameters()},
         "data_files": {str(file.path): "present" if file.present else "missing" for file in benchmark.data_files()},
+        "source_files": {str(file.path): "present" if file.present else "missing" for file in benchmark.source_files()},
         "prepare_command": benchmark.prepare_command(),
     }
 

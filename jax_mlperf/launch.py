@@ -99,6 +99,7 @@ def _run(config: ConfigDict, flags: argparse.Namespace, workdir: Path, overrides
         command = " ".join([f"python -m jax_mlperf data prepare --config={flags.config} --data_dir={flags.data_dir}",
                             *(f"--config.{override}" for override in overrides)])
         raise UserError(f"missing data: {', '.join(missing)}; make it with: {command}")
+    cluster.assert_same(benchmark.data_fingerprint(), "the prepared data")
     results = train(benchmark, mesh, workdir, resume=not flags.fresh)
     if cluster.is_primary():
         for index, result in enumerate(results):

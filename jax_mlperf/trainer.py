@@ -87,6 +87,7 @@ class Trainer:
 
     def run(self, index: int, preemption: cluster.Preemption) -> RunResult:
         """Makes one run, or goes on with it from its newest checkpoint."""
+        self.benchmark.forget_data()
         checkpoints = Checkpoints(self.workdir.run_folder(index) / "checkpoints",
                                   keep=self.benchmark.config.checkpoints_kept)
         primary = cluster.is_primary()

@@ -60,7 +60,7 @@ def test_missing_data_names_the_command_that_makes_them(capsys, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
         launch.main([CONFIG + ":multi30k", "--data_dir=absent", "--compile_cache=off", "--config.seed=3"])
-    assert "make it with: python -m jax_mlperf data prepare transformer:multi30k --data_dir=absent --config.seed=3" in one_error_line(capsys)
+    assert f"make it with: python -m jax_mlperf data prepare {CONFIG}:multi30k --data_dir=absent --config.seed=3" in one_error_line(capsys)
 
 
 def test_run_py_imports_no_jax_for_a_mistake(repository):

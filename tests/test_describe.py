@@ -23,7 +23,9 @@ def test_the_closed_benchmark(closed):
                                        "2214": pytest.approx(1.245267e-3, rel=1e-3)}
     assert closed["quality_target"] == {"bleu": 25.0}
     assert closed["evaluation_steps"][:3] == [1107, 2214, 3321]
-    assert set(closed["data_files"].values()) == {"missing"} and "data prepare" in closed["prepare_command"]
+    assert set(closed["data_files"].values()) == set(closed["source_files"].values()) == {"missing"}
+    assert len(closed["source_files"]) == 9, "three training texts and newstest2014 in two languages, and the vocabulary"
+    assert "data prepare" in closed["prepare_command"]
     assert closed["closed_division_violations"] == []
 
 

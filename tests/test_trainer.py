@@ -67,6 +67,18 @@ def test_data_is_untouched_before_run_start(tmp_path, one_device):
     assert train(Watched(toy_config()), one_device, tmp_path / "w")[0].reached
 
 
+def test_every_run_reads_its_data_anew(tmp_path, one_device):
+    class Counting(ToyBenchmark):
+        forgotten = 0
+
+        def forget_data(self):
+            self.forgotten += 1
+
+    benchmark = Counting(toy_config(runs=2))
+    train(benchmark, one_device, tmp_path / "w")
+    assert benchmark.forgotten == 2
+
+
 def test_unreached_target_ends_after_max_epochs(tmp_path, one_device):
     result = train(ToyBenchmark(toy_config(quality_target=2.0, max_epochs=3.0)), one_device, tmp_path / "w")[0]
     assert (result.reached, result.as_asked, result.complete, result.step) == (False, False, True, 30)

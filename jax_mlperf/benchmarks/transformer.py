@@ -19,7 +19,7 @@ from input_pipelines.translation import BatchShape, TranslationData, bucket_shap
 from jax_mlperf.averaging import averaged, with_snapshots
 from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, Quality, Topology, TrainState
 from jax_mlperf.benchmarks.transformer_data import settings
-from jax_mlperf.data.transformer import packing_folder, prepared_folder
+from jax_mlperf.data.transformer import packing_folder, prepared_folder, required_files
 from jax_mlperf.errors import UserError
 from jax_mlperf.flops import count_flops
 from jax_mlperf.losses import smoothed_cross_entropy
@@ -91,6 +91,20 @@ class TransformerBenchmark(Benchmark):
                                                       config.max_sequence_length)
             paths.append(packing / "meta.json")
         return [DataFile(path, path.is_file()) for path in paths]
+
+    def source_files(self) -> list[DataFile]:
+        """The text, and the published vocabulary where it is used."""
+        return [DataFile(path, present) for path, present in required_files(self.data_dir, settings(self.config))]
+
+    def data_fingerprint(self) -> str:
+        """The fingerprints of the encoded text and of the packing."""
+        if self.data is None:
+            return ""
+        return self.data.meta.fingerprint + (self.data.packing.fingerprint if self.data.packing else "")
+
+    def forget_data(self) -> None:
+        """Opens the prepared folder anew; see Benchmark."""
+        self.data = self._open_data()
 
     def _set_sizes(self) -> None:
         config, expected = self.config, self.config.data.expected
