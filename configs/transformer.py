@@ -3,9 +3,10 @@
     python run.py --config=configs/transformer.py
 
 Recipe: 512 packed rows of 256 + 256 tokens, Google's of v0.7 (10 runs: 3 or 4 epochs). Variants, all open division:
-  :base      Transformer base, same data (the reference's README: 20.5 BLEU after 10 epochs)
-  :multi30k  real text: Multi30k, or any folder of parallel text by --config.data.raw_dir=FOLDER
-  :tiny      data that the program generates; two CPU cores, under two minutes
+  :base          Transformer base, same data (the reference's README: 20.5 BLEU after 10 epochs)
+  :multi30k      real text: Multi30k, or any folder of parallel text by --config.data.raw_dir=FOLDER; for a GPU
+  :multi30k_cpu  the same text on two CPU cores: 37 BLEU in an hour
+  :tiny          data that the program generates; two CPU cores, under a minute to 80 BLEU
 """
 
 from ml_collections import ConfigDict
