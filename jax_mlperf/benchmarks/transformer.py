@@ -87,8 +87,7 @@ class TransformerBenchmark(Benchmark):
         folder = prepared_folder(self.data_dir, settings(self.config))
         paths = [folder / "meta.json"]
         if config.batching == "packed":
-            packing = packing_folder(folder, config.source_length, config.target_length,
-                                                      config.max_sequence_length)
+            packing = packing_folder(folder, config.source_length, config.target_length, config.max_sequence_length)
             paths.append(packing / "meta.json")
         return [DataFile(path, path.is_file()) for path in paths]
 
