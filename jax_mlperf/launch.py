@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from jax_mlperf.config import fingerprint, load_config, split_overrides
 from jax_mlperf.errors import NOT_REACHED, OK, USER_ERROR, UserError
 from jax_mlperf.mlperf.rules import preflight
+from jax_mlperf.workdir import RunResult
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -103,12 +104,12 @@ def _run(config: ConfigDict, flags: argparse.Namespace, workdir: Path, overrides
     results = train(benchmark, mesh, workdir, resume=not flags.fresh)
     if cluster.is_primary():
         for index, result in enumerate(results):
-            print(summary_line(index, result.reached, result.quality, result.minutes, result.seed, result.reason))
+            print(summary_line(index, result))
     return OK if all(result.as_asked or not result.complete for result in results) else NOT_REACHED
 
 
-def summary_line(index: int, reached: bool, quality: dict[str, float], minutes: float, seed: int, reason: str) -> str:
+def summary_line(index: int, result: RunResult) -> str:
     """One run in words."""
-    values = ", ".join(f"{name} {value:.2f}" for name, value in quality.items()) or "no evaluation"
-    return (f"run {index}: {'target reached' if reached else 'target not reached'}, {values}, "
-            f"{minutes:.2f} minutes, seed {seed} ({reason})")
+    values = ", ".join(f"{name} {value:.2f}" for name, value in result.quality.items()) or "no evaluation"
+    return (f"run {index}: {'target reached' if result.reached else 'target not reached'}, {values}, "
+            f"{result.minutes:.2f} minutes, seed {result.seed} ({result.reason})")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -115,8 +115,9 @@ def train_functions(benchmark: Benchmark, mesh: Mesh) -> dict[tuple, tuple[Any, 
     state = state_target(benchmark, mesh)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     functions = {}
+    sizes = _dispatch_sizes(benchmark)
     for spec in benchmark.batch_specs:
-        for size in _dispatch_sizes(benchmark):
+        for size in sizes:
             leading = int(size > 1)
             stacked = jax.tree.map(
                 lambda leaf, size=size: jax.ShapeDtypeStruct((size, *leaf.shape) if size > 1 else leaf.shape, leaf.dtype),
@@ -160,11 +161,11 @@ def _several(train_step: Callable) -> Callable:
     return train_steps
 
 
-def _dispatch_sizes(benchmark: Benchmark) -> Iterable[int]:
-    sizes, step = set(), 0
-    while step < benchmark.max_steps():
+def _dispatch_sizes(benchmark: Benchmark) -> list[int]:
+    sizes, step, last = set(), 0, benchmark.max_steps()
+    while step < last:
         following = benchmark.next_eval_step(step)
-        size = min(benchmark.config.steps_per_dispatch, following - step)
+        size = dispatch_size(benchmark, step)
         sizes |= {size, (following - step) % size or size}
         step = following
     return sorted(sizes)

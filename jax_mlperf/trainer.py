@@ -3,6 +3,7 @@
 It knows no benchmark by name: everything it needs of one is in benchmark.py.
 """
 
+import functools
 import os
 import sys
 import time
@@ -77,13 +78,11 @@ class Trainer:
         self.workdir = workdir
         self.clock = clock
         self.counter = CompileCounter()
-        self._programs: Programs | None = None
 
+    @functools.cached_property
     def programs(self) -> Programs:
         """The compiled programs."""
-        if self._programs is None:
-            self._programs = compile_programs(self.benchmark, self.mesh)
-        return self._programs
+        return compile_programs(self.benchmark, self.mesh)
 
     def run(self, index: int, preemption: cluster.Preemption) -> RunResult:
         """Makes one run, or goes on with it from its newest checkpoint."""
@@ -104,13 +103,17 @@ class Trainer:
         cluster.barrier(f"run {index} complete")
         return result
 
+    @functools.cached_property
+    def _forward_flops(self) -> float:
+        """Of one global batch, the mean over the shapes; traced once for all runs."""
+        return float(np.mean([self.benchmark.forward_flops(spec) for spec in self.benchmark.batch_specs]))
+
     def _progress(self, scalars: Scalars | None) -> Progress:
         benchmark = self.benchmark
-        flops = np.mean([benchmark.forward_flops(spec) for spec in benchmark.batch_specs])
         peak = peak_flops(self.mesh.devices.flat[0])
         return Progress(
             max_steps=benchmark.max_steps(), samples_per_step=benchmark.train_samples / benchmark.steps_per_epoch,
-            train_flops_per_step=3 * float(flops), peak_flops=peak and peak * self.mesh.size, scalars=scalars,
+            train_flops_per_step=3 * self._forward_flops, peak_flops=peak and peak * self.mesh.size, scalars=scalars,
             stream=sys.stderr if cluster.is_primary() else None, plain_seconds=benchmark.config.plain_log_seconds,
             clock=self.clock)
 
@@ -176,8 +179,8 @@ class Run:
         self.log.event("seed", self.record.seed)
         self.log.entries(common_entries(self.benchmark) + self.benchmark.hyperparameters())
         key_data = self._key_data()
-        self.trainer.programs().warm_up(key_data)
-        self.state = self.trainer.programs().init(key_data)
+        self.trainer.programs.warm_up(key_data)
+        self.state = self.trainer.programs.init(key_data)
         jax.block_until_ready(self.state)
         cluster.barrier("init_stop")
         self.log.end("init_stop")
@@ -200,7 +203,7 @@ class Run:
         return jax.device_put(np.asarray(jax.random.key_data(key)), replicated(self.trainer.mesh))
 
     def _restore(self, step: int) -> None:
-        self.state, self.record = self.checkpoints.restore(step, self.trainer.programs().state_target)
+        self.state, self.record = self.checkpoints.restore(step, self.trainer.programs.state_target)
         self.step = step
         self._block_start_step = self.record.quality[-1][0] if self.record.quality else 0
         self.progress.message(f"resuming run {self.index} at step {step}")
@@ -227,7 +230,7 @@ class Run:
         raise AssertionError("train_batches ended")
 
     def _dispatch(self, batch: PyTree, size: int) -> None:
-        program = self.trainer.programs().train[signature(batch)]
+        program = self.trainer.programs.train[signature(batch)]
         self.state, metrics = program(self.state, batch)
         self.step += size
         self._pending.append((self.step, metrics))
@@ -318,7 +321,7 @@ class Run:
         benchmark = self.benchmark
         epoch = benchmark.epoch_num(self.step)
         self.log.start("eval_start", epoch_num=epoch)
-        program = self.trainer.programs().evaluate
+        program = self.trainer.programs.evaluate
         outputs = [program(self.state, to_devices(self.trainer.mesh, batch)) for batch in benchmark.eval_batches()]
         metrics = benchmark.score(jax.device_get(outputs))
         self.log.event("eval_accuracy", benchmark.logged_quality(metrics), epoch_num=epoch)

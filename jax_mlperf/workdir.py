@@ -73,10 +73,7 @@ class Workdir:
                 raise UserError(f"workdir {self.path} already holds runs; choose another --workdir, or leave out --fresh")
         elif write:
             try:
-                self.path.mkdir(parents=True, exist_ok=True)
-                temporary = record.with_suffix(".tmp")
-                temporary.write_text(json.dumps({"fingerprint": fingerprint(config), "config": config.to_dict()}, indent=1))
-                os.replace(temporary, record)
+                _write(record, {"fingerprint": fingerprint(config), "config": config.to_dict()})
             except OSError as error:
                 raise UserError(f"workdir {self.path} cannot be written: {error.strerror}; choose another --workdir") from error
         else:
@@ -108,11 +105,15 @@ class Workdir:
 
     def finish(self, run: int, result: RunResult) -> None:
         """Records a complete run."""
-        summary = self.run_folder(run) / "summary.json"
-        summary.parent.mkdir(parents=True, exist_ok=True)
-        temporary = summary.with_suffix(".tmp")
-        temporary.write_text(json.dumps(dataclasses.asdict(result), indent=1))
-        os.replace(temporary, summary)
+        _write(self.run_folder(run) / "summary.json", dataclasses.asdict(result))
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    """Whole or not at all: a process killed here leaves what was there before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=1))
+    os.replace(temporary, path)
 
 
 def _read(path: Path) -> dict[str, Any]:

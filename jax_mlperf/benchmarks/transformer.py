@@ -45,7 +45,9 @@ class TransformerBenchmark(Benchmark):
 
     def __init__(self, config: ConfigDict, topology: Topology, data_dir: Path) -> None:
         super().__init__(config, topology, data_dir)
-        for key, value in (("data.batch_size", config.data.batch_size), ("evaluation.batch_size", config.evaluation.batch_size)):
+        for key, value in (("data.batch_size", config.data.batch_size),
+                           ("evaluation.batch_size", config.evaluation.batch_size),
+                           ("optimizer.warmup_steps", config.optimizer.warmup_steps)):
             if value < 1:
                 raise UserError(f"config.{key} is {value}, must be at least 1")
         self.data = self._open_data()
@@ -57,8 +59,6 @@ class TransformerBenchmark(Benchmark):
         self.accumulation_steps = self._accumulation_steps([shape.rows for shape in shapes])
         self.eval_batch_spec = {"inputs": jax.ShapeDtypeStruct(
             (config.evaluation.batch_size, self.eval_source_length), jnp.int32)}
-        if config.optimizer.warmup_steps < 1:
-            raise UserError(f"config.optimizer.warmup_steps is {config.optimizer.warmup_steps}, must be at least 1")
         self._schedule = transformer_schedule(config.optimizer.base_learning_rate, config.model.d_model,
                                               config.optimizer.warmup_steps)
         self._key_implementation = key_implementation(config.dropout_rng)
