@@ -53,7 +53,7 @@ def get_config(variant: str = "") -> ConfigDict:
         if variant not in _VARIANTS:
             raise UserError(f"configs/transformer.py has no variant {variant!r}; there are: {', '.join(_VARIANTS)}")
         config.division = "open"
-        config.dropout_rng = "hash32"
+        config.rng_impl = "hash32"
         config.update(_VARIANTS[variant])
     return config
 

@@ -6,15 +6,25 @@ The trainer knows nothing but this file. A benchmark gives it pure functions to 
 
 import abc
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+from jax.sharding import PartitionSpec
 from ml_collections import ConfigDict
 
 from jax_mlperf.config import config_reference
 from jax_mlperf.types import PyTree
+
+# Far below one step, far above the rounding of a product of epochs and steps an epoch.
+_SLACK = 1e-6
+
+
+def _whole(steps: float) -> int:
+    """Rounded up to whole steps."""
+    return math.ceil(steps - _SLACK)
 
 
 @jax.tree_util.register_dataclass
@@ -92,10 +102,14 @@ class Benchmark(abc.ABC):
       quality: metrics and targets.
       global_batch_size: samples in one training step over all devices (rows, when rows are packed).
       train_samples, eval_samples: samples in one epoch, and in one evaluation.
-      steps_per_epoch: training steps in one pass over the data.
+      steps_per_epoch: training steps in one pass over the data; a fraction where a batch may hold the end of one epoch and
+        the beginning of the next.
       batch_specs: the global shapes that `train_batches` yields, one pytree of ShapeDtypeStruct for each of them.
       eval_batch_spec: the one global shape that `eval_batches` yields.
       accumulation_steps: microbatches whose gradients one training step adds up.
+      host_data_spec: the shapes of `host_data`; an empty tuple where nothing stays on the devices.
+      model_state_spec: how `TrainState.model_state` lies on the mesh: replicated, or split over its first axis like a batch
+        (statistics that each worker keeps for itself).
     """
 
     name: str
@@ -103,10 +117,12 @@ class Benchmark(abc.ABC):
     global_batch_size: int
     train_samples: int
     eval_samples: int
-    steps_per_epoch: int
+    steps_per_epoch: float
     batch_specs: tuple[PyTree, ...]
     eval_batch_spec: PyTree
     accumulation_steps: int = 1
+    host_data_spec: PyTree = ()
+    model_state_spec: PartitionSpec = PartitionSpec()
 
     def __init__(self, config: ConfigDict, topology: Topology, data_dir: Path) -> None:
         self.config = config
@@ -115,14 +131,14 @@ class Benchmark(abc.ABC):
 
     @abc.abstractmethod
     def init(self, key_data: jax.Array) -> TrainState:
-        """The state before the first step. Pure; `key_data` is the uint32 data of a key of `config.dropout_rng`."""
+        """The state before the first step. Pure; `key_data` is the uint32 data of a key of `config.rng_impl`."""
 
     @abc.abstractmethod
-    def train_step(self, state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
-        """One update. Pure; the metrics are scalars, `loss` among them, equal on all devices."""
+    def train_step(self, state: TrainState, batch: PyTree, data: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
+        """One update. Pure; `data` is what `device_data` made; the metrics are scalars, `loss` among them, equal on all devices."""
 
     @abc.abstractmethod
-    def eval_step(self, state: TrainState, batch: PyTree) -> PyTree:
+    def eval_step(self, state: TrainState, batch: PyTree, data: PyTree) -> PyTree:
         """What `score` needs of one evaluation batch. Pure; the trainer replicates the result on every process."""
 
     @abc.abstractmethod
@@ -157,6 +173,22 @@ class Benchmark(abc.ABC):
     def data_files(self) -> list[DataFile]:
         """The prepared files that training and evaluation read, and which of them are there."""
 
+    def host_data(self) -> PyTree:
+        """Arrays that go to every device once, after run_start, and stay there: a data set that fits. As `host_data_spec`."""
+        return ()
+
+    def device_data(self, host: PyTree) -> PyTree:
+        """What the steps get as `data`, made of `host_data` on the devices. Pure."""
+        return host
+
+    def after_evaluation(self, state: TrainState, metrics: Mapping[str, float]) -> TrainState:
+        """The state that training goes on with: where a schedule hangs on the quality, with new scalars in `opt_state`."""
+        return state
+
+    def closing_entries(self) -> list[LogEntry]:
+        """Lines that stand after run_stop: what was seen on the way."""
+        return []
+
     def source_files(self) -> list[DataFile]:
         """The original files that the prepared ones are made of."""
         return []
@@ -168,23 +200,30 @@ class Benchmark(abc.ABC):
     def forget_data(self) -> None:  # noqa: B027  most benchmarks keep nothing
         """Drops what an earlier run left in memory: every run reads its data after its own run_start."""
 
-    def eval_every_steps(self) -> int:
+    def eval_every_steps(self) -> float:
         """Steps between two evaluations: an epoch, unless the benchmark's rules say otherwise."""
         return self.steps_per_epoch
 
+    def first_eval_step(self) -> float:
+        """Steps before the first evaluation."""
+        return self.eval_every_steps()
+
     def next_eval_step(self, step: int) -> int:
-        """The first evaluation point after `step`."""
-        every = self.eval_every_steps()
-        return (step // every + 1) * every
+        """The first evaluation point after `step`: the points are rounded up to whole steps."""
+        first, every = self.first_eval_step(), self.eval_every_steps()
+        point = max(0, math.floor((step - first) / every))
+        while _whole(first + point * every) <= step:
+            point += 1
+        return _whole(first + point * every)
 
     def max_steps(self) -> int:
         """Steps after which training gives up: `config.max_epochs`, rounded up to an evaluation point."""
-        return self.next_eval_step(max(0, int(self.config.max_epochs * self.steps_per_epoch) - 1))
+        return self.next_eval_step(max(0, _whole(self.config.max_epochs * self.steps_per_epoch) - 1))
 
     def epoch_num(self, step: int) -> int | float:
-        """The epoch number that the log gives for `step` updates: whole where it can be."""
-        epochs = round(step / self.steps_per_epoch, 3)
-        return int(epochs) if epochs == int(epochs) else epochs
+        """The epoch number that the log gives for `step` updates: whole at the step that ends an epoch."""
+        epoch = math.floor(step / self.steps_per_epoch + _SLACK)
+        return epoch if _whole(epoch * self.steps_per_epoch) == step else round(step / self.steps_per_epoch, 3)
 
     def prepare_command(self) -> str:
         """The command that makes the missing data files."""

@@ -21,6 +21,7 @@ class RunRecord:
       run_start_ms: time of the first run_start, which a resumed run keeps: the clock may not be paused.
       active_seconds: training time so far without the time between interruption and resumption.
       quality: evaluations so far, (step, metrics).
+      phase_seconds: training time so far by phase (phases.py).
     """
 
     seed: int
@@ -28,6 +29,7 @@ class RunRecord:
     run_start_ms: int = 0
     active_seconds: float = 0.0
     quality: list[tuple[int, dict[str, float]]] = dataclasses.field(default_factory=list)
+    phase_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 class Checkpoints:

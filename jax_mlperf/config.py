@@ -34,9 +34,9 @@ def base_config() -> ConfigDict:
         "max_epochs": 10.0,             # give up (exit status 3) when the target was not reached by then
         "time_budget_minutes": 0.0,     # > 0: train exactly this long and evaluate at the end (accuracy after time)
         "compute_dtype": "bfloat16",
-        "dropout_rng": "threefry2x32",  # a stock generator of JAX, or "hash32" (ops/hash_rng.py): cheaper, open division
+        "rng_impl": "threefry2x32",  # a stock generator of JAX, or "hash32" (ops/hash_rng.py): cheaper, open division
         "mesh": {"data": -1, "fsdp": 1},  # -1: all the devices that the other axis leaves
-        "steps_per_dispatch": 1,        # training steps in one device program
+        "steps_per_dispatch": 1,        # training steps in one device program; 0: 1 on the CPU, 100 elsewhere
         "microbatch_per_device": 0,     # > 0: rows a device takes at once; the rest is gradient accumulation
         "prefetch_batches": 4,
         "log_every_steps": 100,
@@ -70,9 +70,9 @@ def load_config(reference: str, overrides: Iterable[str] = ()) -> ConfigDict:
     config.variant = variant
     for override in overrides:
         _apply_override(config, override)
-    for key in ("runs", "steps_per_dispatch", "log_every_steps"):
-        if config[key] < 1:
-            raise UserError(f"config.{key} is {config[key]}, must be at least 1")
+    for key, least in (("runs", 1), ("steps_per_dispatch", 0), ("log_every_steps", 1)):
+        if config[key] < least:
+            raise UserError(f"config.{key} is {config[key]}, must be at least {least}")
     return config.lock()
 
 

@@ -27,7 +27,7 @@ def describe(config: ConfigDict, data_dir: Path, *, devices: int = 1, steps: Seq
       UserError: the benchmark refuses the config.
     """
     benchmark = benchmarks.create(config, Topology(devices), data_dir)
-    state = jax.eval_shape(benchmark.init, key_data_shape(config.dropout_rng))
+    state = jax.eval_shape(benchmark.init, key_data_shape(config.rng_impl))
     spec = benchmark.batch_specs[-1]
     rows = jax.tree.leaves(spec)[0].shape[0]
     points = [benchmark.next_eval_step(0)]

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax import monitoring
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from jax_mlperf.benchmark import Benchmark, TrainState
 from jax_mlperf.errors import UserError
@@ -17,6 +17,8 @@ from jax_mlperf.parallel.mesh import batch_shardings, check_batch_divides, repli
 from jax_mlperf.types import PyTree
 
 Compiled = Callable[..., Any]
+# With steps of 2 ms a dispatch takes 0.2 s: the host's own work vanishes, and a SIGTERM is soon heard.
+STEPS_PER_DISPATCH = 100
 
 
 @functools.cache
@@ -55,7 +57,13 @@ def signature(batch: PyTree) -> tuple[tuple[int, ...], ...]:
 
 def dispatch_size(benchmark: Benchmark, step: int) -> int:
     """Training steps that the dispatch starting at `step` makes: never across an evaluation point."""
-    return min(benchmark.config.steps_per_dispatch, benchmark.next_eval_step(step) - step)
+    wanted = benchmark.config.steps_per_dispatch or _automatic_dispatch_size()
+    return min(wanted, benchmark.next_eval_step(step) - step)
+
+
+def _automatic_dispatch_size() -> int:
+    """One on the CPU, where gradients of convolutions are many times slower in a loop; many where the host has to keep up."""
+    return 1 if jax.default_backend() == "cpu" else STEPS_PER_DISPATCH
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,24 +73,35 @@ class Programs:
     Attributes:
       state_target: shapes, dtypes and shardings of the state: what a checkpoint is restored into.
       init: key data -> TrainState.
-      train: signature of the (stacked) batch -> program (state, batch) -> (state, metrics); the state is donated.
-      evaluate: (state, batch) -> outputs, replicated.
-      train_batches, eval_batch: the abstract batches that the programs take.
+      device_data: host data, replicated -> `data` of the steps.
+      train: signature of the (stacked) batch -> program (state, batch, data) -> (state, metrics); the state is donated.
+      evaluate: (state, batch, data) -> outputs, replicated.
+      train_batches, eval_batch, host_data: what the programs take, abstract.
     """
 
     state_target: TrainState
     init: Compiled
+    device_data: Compiled
     train: dict[tuple[tuple[int, ...], ...], Compiled]
     evaluate: Compiled
     train_batches: list[PyTree]
     eval_batch: PyTree
+    host_data: PyTree
 
     def warm_up(self, key_data: jax.Array) -> None:
         """Executes every program once on zeros, so that no library is loaded or tuned while the clock runs."""
         state = self.init(key_data)
+        data = self.device_data(jax.tree.map(_zeros, self.host_data))
         for batch in self.train_batches:
-            state, _ = self.train[signature(batch)](state, jax.tree.map(_zeros, batch))
-        jax.block_until_ready(self.evaluate(state, jax.tree.map(_zeros, self.eval_batch)))
+            state, _ = self.train[signature(batch)](state, jax.tree.map(_zeros, batch), data)
+        jax.block_until_ready(self.evaluate(state, jax.tree.map(_zeros, self.eval_batch), data))
+
+    def place_data(self, host: PyTree) -> PyTree:
+        """The host's data on every device, made into what the steps take."""
+        def place(array: np.ndarray, spec: jax.ShapeDtypeStruct) -> jax.Array:
+            return jax.make_array_from_callback(spec.shape, spec.sharding, lambda index: array[index])
+
+        return self.device_data(jax.tree.map(place, host, self.host_data))
 
 
 def check_shapes(benchmark: Benchmark, mesh: Mesh) -> None:
@@ -92,7 +111,7 @@ def check_shapes(benchmark: Benchmark, mesh: Mesh) -> None:
       UserError: a batch does not divide over the devices and microbatches, or several steps a dispatch are wanted of
         batches of several shapes.
     """
-    if len(benchmark.batch_specs) > 1 and benchmark.config.steps_per_dispatch > 1:
+    if len(benchmark.batch_specs) > 1 and benchmark.config.steps_per_dispatch != 1:
         raise UserError(f"steps_per_dispatch {benchmark.config.steps_per_dispatch} needs batches of one shape; "
                         f"this config has {len(benchmark.batch_specs)} shapes: set --config.steps_per_dispatch=1")
     for spec in benchmark.batch_specs:
@@ -106,13 +125,22 @@ def check_shapes(benchmark: Benchmark, mesh: Mesh) -> None:
 
 def state_target(benchmark: Benchmark, mesh: Mesh) -> TrainState:
     """Shapes, dtypes and shardings of the train state on a mesh: what a checkpoint is restored into."""
-    shape = jax.eval_shape(benchmark.init, key_data_shape(benchmark.config.dropout_rng))
-    return _with_shardings(shape, state_shardings(mesh, shape))
+    shape = jax.eval_shape(benchmark.init, key_data_shape(benchmark.config.rng_impl))
+    own = NamedSharding(mesh, benchmark.model_state_spec)
+    shardings = dataclasses.replace(state_shardings(mesh, shape), model_state=jax.tree.map(lambda _: own, shape.model_state))
+    return _with_shardings(shape, shardings)
+
+
+def data_targets(benchmark: Benchmark, mesh: Mesh) -> tuple[PyTree, PyTree]:
+    """Shapes, dtypes and shardings of the host's data, and of what the steps get of them: a whole copy on every device."""
+    host = _with_shardings(benchmark.host_data_spec, replicated(mesh))
+    return host, _with_shardings(jax.eval_shape(benchmark.device_data, host), replicated(mesh))
 
 
 def train_functions(benchmark: Benchmark, mesh: Mesh) -> dict[tuple, tuple[Any, tuple]]:
     """The training programs before compilation: signature -> (jitted function, abstract arguments)."""
     state = state_target(benchmark, mesh)
+    _, data = data_targets(benchmark, mesh)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     functions = {}
     sizes = _dispatch_sizes(benchmark)
@@ -125,7 +153,7 @@ def train_functions(benchmark: Benchmark, mesh: Mesh) -> dict[tuple, tuple[Any, 
             batch = _with_shardings(stacked, batch_shardings(mesh, spec, leading))
             step = benchmark.train_step if size == 1 else _several(benchmark.train_step)
             function = jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated(mesh)))
-            functions[signature(stacked)] = (function, (state, batch))
+            functions[signature(stacked)] = (function, (state, batch, data))
     return functions
 
 
@@ -133,20 +161,23 @@ def eval_function(benchmark: Benchmark, mesh: Mesh) -> tuple[Any, tuple]:
     """The evaluation program before compilation: (jitted function, abstract arguments)."""
     spec = benchmark.eval_batch_spec
     batch = _with_shardings(spec, batch_shardings(mesh, spec))
-    return jax.jit(benchmark.eval_step, out_shardings=replicated(mesh)), (state_target(benchmark, mesh), batch)
+    _, data = data_targets(benchmark, mesh)
+    return jax.jit(benchmark.eval_step, out_shardings=replicated(mesh)), (state_target(benchmark, mesh), batch, data)
 
 
 def compile_programs(benchmark: Benchmark, mesh: Mesh) -> Programs:
     """Compiles initialisation, training and evaluation."""
     train_jobs = train_functions(benchmark, mesh)
     train = {key: function.lower(*arguments).compile() for key, (function, arguments) in train_jobs.items()}
-    function, (state, eval_batch) = eval_function(benchmark, mesh)
-    evaluate = function.lower(state, eval_batch).compile()
-    key = _with_shardings(key_data_shape(benchmark.config.dropout_rng), replicated(mesh))
+    function, (state, eval_batch, data) = eval_function(benchmark, mesh)
+    evaluate = function.lower(state, eval_batch, data).compile()
+    key = _with_shardings(key_data_shape(benchmark.config.rng_impl), replicated(mesh))
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     init = jax.jit(benchmark.init, out_shardings=shardings).lower(key).compile()
-    return Programs(state, init, train, evaluate,
-                    [batch for _, (_, batch) in train_jobs.values()], eval_batch)
+    host, _ = data_targets(benchmark, mesh)
+    device_data = jax.jit(benchmark.device_data, out_shardings=replicated(mesh)).lower(host).compile()
+    return Programs(state, init, device_data, train, evaluate,
+                    [batch for _, (_, batch, _) in train_jobs.values()], eval_batch, host)
 
 
 def _zeros(leaf: jax.ShapeDtypeStruct) -> jax.Array:
@@ -155,8 +186,8 @@ def _zeros(leaf: jax.ShapeDtypeStruct) -> jax.Array:
 
 
 def _several(train_step: Callable) -> Callable:
-    def train_steps(state: TrainState, batches: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
-        return jax.lax.scan(train_step, state, batches)
+    def train_steps(state: TrainState, batches: PyTree, data: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
+        return jax.lax.scan(lambda state, batch: train_step(state, batch, data), state, batches)
 
     return train_steps
 

@@ -27,13 +27,16 @@ class LossOutput(NamedTuple):
     model_state: PyTree
 
 
-LossFn = Callable[[PyTree, PyTree, PyTree, jax.Array], LossOutput]
-GradientFn = Callable[[PyTree, PyTree, PyTree, jax.Array], tuple[PyTree, LossOutput]]
-TrainStep = Callable[[TrainState, PyTree], tuple[TrainState, dict[str, jax.Array]]]
+WHOLE = PartitionSpec()
+
+LossFn = Callable[[PyTree, PyTree, PyTree, jax.Array, PyTree], LossOutput]
+GradientFn = Callable[[PyTree, PyTree, PyTree, jax.Array, PyTree], tuple[PyTree, LossOutput]]
+TrainStep = Callable[[TrainState, PyTree, PyTree], tuple[TrainState, dict[str, jax.Array]]]
 
 
 def supervised_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *, rng_impl: Hashable,
-                    accumulation_steps: int = 1, mesh: Mesh | None = None) -> TrainStep:
+                    accumulation_steps: int = 1, mesh: Mesh | None = None,
+                    model_state_spec: PartitionSpec = WHOLE) -> TrainStep:
     """A pure training step: the gradient of the mean loss over the whole global batch, and one optimizer update.
 
     The mean is exact: gradients of sums are added over devices and microbatches and divided once by the total weight (a batch
@@ -43,23 +46,26 @@ def supervised_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *,
     start, and their gradients reduced into shards: the partitioner would shard the activations too, and move those.
 
     Args:
-      loss_fn: (params, model_state, batch, key) -> LossOutput.
+      loss_fn: (params, model_state, batch, key, data) -> LossOutput; batch and model_state are a device's own part.
       optimizer: the optax optimizer.
       rng_impl: implementation of the keys in `TrainState.rng` (`key_implementation`).
       accumulation_steps: microbatches that the batch is cut into; only one of them is in flight.
       mesh: the mesh that the batch is split over; None for one device.
+      model_state_spec: `Benchmark.model_state_spec`: a replicated state is made the same on all devices after each step (the mean
+        over them), one that is split is left to them.
     """
-    def sums(params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array) -> tuple[PyTree, LossOutput]:
+    def sums(params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array, data: PyTree) -> tuple[PyTree, LossOutput]:
         def objective(params: PyTree) -> tuple[jax.Array, LossOutput]:
-            output = loss_fn(params, model_state, batch, key)
+            output = loss_fn(params, model_state, batch, key, data)
             return output.loss_sum, output
 
         return jax.grad(objective, has_aux=True)(params)
 
-    def accumulated(params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array) -> tuple[PyTree, LossOutput]:
+    def accumulated(params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array,
+                    data: PyTree) -> tuple[PyTree, LossOutput]:
         def add(carry: tuple[PyTree, LossOutput], part: tuple[PyTree, jax.Array]) -> tuple[tuple[PyTree, LossOutput], None]:
             gradients, total = carry
-            more, output = sums(params, total.model_state, part[0], part[1])
+            more, output = sums(params, total.model_state, part[0], part[1], data)
             total = LossOutput(total.loss_sum + output.loss_sum, total.weight_sum + output.weight_sum, output.model_state)
             return (jax.tree.map(jnp.add, gradients, more), total), None
 
@@ -71,11 +77,11 @@ def supervised_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *,
 
     gradient_fn: GradientFn = sums if accumulation_steps == 1 else accumulated
     if mesh is not None and mesh.size > 1:
-        gradient_fn = _on_every_device(gradient_fn, mesh)
+        gradient_fn = _on_every_device(gradient_fn, mesh, model_state_spec)
 
-    def train_step(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
+    def train_step(state: TrainState, batch: PyTree, data: PyTree = ()) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(jax.random.wrap_key_data(state.rng, impl=rng_impl), state.step)
-        gradients, output = gradient_fn(state.params, state.model_state, batch, key)
+        gradients, output = gradient_fn(state.params, state.model_state, batch, key, data)
         weight = jnp.maximum(output.weight_sum, 1.0)
         gradients = jax.tree.map(lambda gradient: gradient / weight, gradients)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
@@ -86,23 +92,24 @@ def supervised_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *,
     return train_step
 
 
-def _on_every_device(gradient_fn: GradientFn, mesh: Mesh) -> GradientFn:
+def _on_every_device(gradient_fn: GradientFn, mesh: Mesh, model_state_spec: PartitionSpec) -> GradientFn:
     """The same function of the global batch, computed on each device for its rows and summed over the devices."""
-    def mapped(params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array) -> tuple[PyTree, LossOutput]:
+    def mapped(params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array, data: PyTree) -> tuple[PyTree, LossOutput]:
         specs = jax.tree.map(lambda sharding: sharding.spec, state_shardings(mesh, params))
 
-        def local(params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array) -> tuple[PyTree, LossOutput]:
+        def local(params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array,
+                  data: PyTree) -> tuple[PyTree, tuple]:
             key = jax.random.fold_in(key, jax.lax.axis_index(BATCH_AXES))
-            gradients, output = gradient_fn(jax.tree.map(_gather, params, specs), model_state, batch, key)
+            gradients, output = gradient_fn(jax.tree.map(_gather, params, specs), model_state, batch, key, data)
             loss_sum, weight_sum = jax.lax.psum((output.loss_sum, output.weight_sum), BATCH_AXES)
-            total = LossOutput(loss_sum, weight_sum, jax.tree.map(_agree, output.model_state))
-            return jax.tree.map(_reduce, gradients, specs), total
+            new_state = output.model_state if model_state_spec else jax.tree.map(_agree, output.model_state)
+            return jax.tree.map(_reduce, gradients, specs), (loss_sum, weight_sum, new_state)
 
         rows = jax.tree.map(lambda leaf: PartitionSpec(BATCH_AXES) if leaf.ndim else PartitionSpec(), batch)
-        whole = PartitionSpec()
-        function = jax.shard_map(local, mesh=mesh, in_specs=(specs, whole, rows, whole), out_specs=(specs, whole),
-                                 check_vma=False)
-        return function(params, model_state, batch, key)
+        function = jax.shard_map(local, mesh=mesh, in_specs=(specs, model_state_spec, rows, WHOLE, WHOLE),
+                                 out_specs=(specs, (WHOLE, WHOLE, model_state_spec)), check_vma=False)
+        gradients, total = function(params, model_state, batch, key, data)
+        return gradients, LossOutput(*total)
 
     return mapped
 

@@ -23,6 +23,7 @@ from jax_mlperf.mlperf.system import clear_file_caches
 from jax_mlperf.ops.hash_rng import key_implementation
 from jax_mlperf.parallel import cluster
 from jax_mlperf.parallel.mesh import replicated
+from jax_mlperf.phases import PhaseClock
 from jax_mlperf.prefetch import Prefetcher, grouped, to_devices
 from jax_mlperf.programs import CompileCounter, Programs, check_shapes, compile_programs, dispatch_size, signature
 from jax_mlperf.progress import Progress, Scalars
@@ -134,6 +135,8 @@ class Run:
         self.log: MLPerfLog
         self.record: RunRecord
         self.state: TrainState
+        self.data: PyTree = ()
+        self.phases = PhaseClock(self.clock)
         self.step = 0
         self._pending: list[tuple[int, Any]] = []
         self._block_start_step = 0
@@ -157,6 +160,7 @@ class Run:
                 cluster.from_primary(np.asarray(False))  # the processes' agreement, compiled before it counts
             self.trainer.counter.restart()
             self._session_start = self.clock()
+            self.phases.restart(self.record.phase_seconds)
             return self._train()
         except NonFiniteLoss as error:
             last = self.checkpoints.latest_step()
@@ -199,7 +203,7 @@ class Run:
         return cleared
 
     def _key_data(self) -> jax.Array:
-        key = jax.random.key(self.record.seed, impl=key_implementation(self.config.dropout_rng))
+        key = jax.random.key(self.record.seed, impl=key_implementation(self.config.rng_impl))
         return jax.device_put(np.asarray(jax.random.key_data(key)), replicated(self.trainer.mesh))
 
     def _restore(self, step: int) -> None:
@@ -211,6 +215,8 @@ class Run:
     # On the clock -----------------------------------------------------------------------------------------------
 
     def _train(self) -> RunResult:
+        self.data = self.trainer.programs.place_data(self.benchmark.host_data())
+        self.phases.lap("input_wait")
         if self.step and self._is_eval_point():  # saved before its evaluation
             result = self._evaluate_and_decide(0)
             if result:
@@ -221,17 +227,19 @@ class Run:
         self.progress.restart(self.step)
         try:
             for batch, size in batches:
+                self.phases.lap("input_wait")
                 self._dispatch(batch, size)
                 result = self._after_dispatch(size)
                 if result:
                     return result
+                self.phases.lap("train")
         finally:
             batches.close()
         raise AssertionError("train_batches ended")
 
     def _dispatch(self, batch: PyTree, size: int) -> None:
         program = self.trainer.programs.train[signature(batch)]
-        self.state, metrics = program(self.state, batch)
+        self.state, metrics = program(self.state, batch, self.data)
         self.step += size
         self._pending.append((self.step, metrics))
         if len(self._pending) > RUN_AHEAD:
@@ -274,9 +282,12 @@ class Run:
 
     def _save(self) -> None:
         self._report()
+        self.phases.lap("train")
+        self.record.phase_seconds = dict(self.phases.seconds)
         self.record.active_seconds += self._session_seconds(restart=True)
         self.record.log_bytes = self.log.length()
         self.checkpoints.save(self.step, self.state, self.record)
+        self.phases.lap("checkpoint")
 
     def _session_seconds(self, restart: bool = False) -> float:
         now = self.clock()
@@ -312,6 +323,7 @@ class Run:
             return self._stop(True, "the target was reached", as_asked=True)
         elif self.step >= self.benchmark.max_steps():
             return self._stop(False, f"the target was not reached within {self.config.max_epochs:g} epochs")
+        self.state = self.benchmark.after_evaluation(self.state, metrics)
         self._log_block_stop()
         self._log_block_start()
         self.progress.restart(self.step)
@@ -319,15 +331,17 @@ class Run:
 
     def _evaluate(self) -> dict[str, float]:
         benchmark = self.benchmark
+        self.phases.lap("train")
         epoch = benchmark.epoch_num(self.step)
         self.log.start("eval_start", epoch_num=epoch)
         program = self.trainer.programs.evaluate
-        outputs = [program(self.state, to_devices(self.trainer.mesh, batch)) for batch in benchmark.eval_batches()]
+        outputs = [program(self.state, to_devices(self.trainer.mesh, batch), self.data) for batch in benchmark.eval_batches()]
         metrics = benchmark.score(jax.device_get(outputs))
         self.log.event("eval_accuracy", benchmark.logged_quality(metrics), epoch_num=epoch)
         self.log.end("eval_stop", epoch_num=epoch)
         self.record.quality.append((self.step, metrics))
         self.progress.quality(self.step, epoch, metrics)
+        self.phases.lap("evaluate")
         return metrics
 
     def _block_epochs(self, start_step: int) -> tuple[int | float, float]:
@@ -349,6 +363,8 @@ class Run:
         self.log.end("run_stop", status="success" if reached else "aborted")
         compiled = self.trainer.counter.names
         self.log.event("compilations_in_timed_region", len(compiled), programs=compiled)
+        self.log.event("phase_seconds", {name: round(seconds, 3) for name, seconds in self.phases.seconds.items()})
+        self.log.entries(self.benchmark.closing_entries())
         self.checkpoints.wait()
         return self._result(reached, complete=True, reason=reason, as_asked=as_asked, stopped_ms=stopped_ms)
 

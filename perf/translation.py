@@ -100,7 +100,7 @@ def make_benchmark(size: Size, dtype: Any) -> TransformerBenchmark:
            for key in ("d_model", "ffn_dim", "num_heads", "num_layers", "vocab_size", "dropout_rate")},
         "data.batch_size": size.rows, "data.source_length": size.row_length, "data.target_length": size.row_length,
         "optimizer.base_learning_rate": 1.875, "optimizer.warmup_steps": 1107, "compute_dtype": jnp.dtype(dtype).name,
-        "dropout_rng": "threefry2x32" if closed else "hash32",
+        "rng_impl": "threefry2x32" if closed else "hash32",
     }  # fmt: skip
     config = load_config(f"{CONFIG}:tiny", [f"{key}={value}" for key, value in values.items()])
     return TransformerBenchmark(config, Topology(1), Path("no data"))
@@ -111,7 +111,7 @@ def make_step(size: Size, dtype: Any) -> tuple[Callable[..., Any], Callable[...,
     benchmark = make_benchmark(size, dtype)
 
     def init() -> Any:
-        key = jax.random.key(0, impl=key_implementation(benchmark.config.dropout_rng))
+        key = jax.random.key(0, impl=key_implementation(benchmark.config.rng_impl))
         return benchmark.init(jax.random.key_data(key))
 
     def step(state: Any, batch: Any) -> Any:

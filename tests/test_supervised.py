@@ -14,7 +14,7 @@ from jax_mlperf.supervised import LossOutput, supervised_step
 ROWS, FEATURES, OUTPUTS, RATE = 32, 16, 256, 0.5  # 16 x 256 parameters are enough to be sharded
 
 
-def weighted_loss(params, model_state, batch, key):
+def weighted_loss(params, model_state, batch, key, data):
     error = batch["x"] @ params["w"] - batch["y"]
     return LossOutput(jnp.sum(batch["weight"][:, None] * error**2), jnp.sum(batch["weight"]), model_state)
 
@@ -93,7 +93,7 @@ def test_a_batch_of_nothing_but_padding_changes_nothing():
 
 
 def test_microbatches_take_interleaved_rows_in_order_and_pass_the_model_state_on():
-    def loss(params, model_state, batch, key):
+    def loss(params, model_state, batch, key, data):
         seen = jax.lax.dynamic_update_slice(model_state["seen"], batch["row"][None], (model_state["count"], 0))
         return LossOutput(jnp.sum(params["w"]) * 0, jnp.float32(1), {"seen": seen, "count": model_state["count"] + 1})
 
@@ -108,7 +108,7 @@ def test_rows_that_do_not_divide_into_microbatches_are_refused():
 
 
 def test_model_state_is_the_mean_over_the_devices():
-    def loss(params, model_state, batch, key):
+    def loss(params, model_state, batch, key, data):
         return LossOutput(jnp.sum(params["w"]) * 0, jnp.float32(1), {"mean": jnp.mean(batch["row"])})
 
     rows = np.arange(16, dtype=np.float32) ** 2
@@ -118,7 +118,7 @@ def test_model_state_is_the_mean_over_the_devices():
 
 @pytest.mark.parametrize(("mesh", "distinct"), [(None, 4), ((8, 1), 32)])
 def test_every_microbatch_of_every_device_has_its_own_random_numbers(mesh, distinct):
-    def loss(params, model_state, batch, key):  # row i gets the number of its microbatch and device
+    def loss(params, model_state, batch, key, data):  # row i gets the number of its microbatch and device
         number = jax.random.uniform(key)
         return LossOutput(jnp.sum(params["w"] @ batch["one_hot"].T * number), jnp.float32(1), model_state)
 
@@ -129,7 +129,7 @@ def test_every_microbatch_of_every_device_has_its_own_random_numbers(mesh, disti
 
 
 def test_the_random_numbers_of_a_step_depend_on_seed_and_step_alone():
-    def loss(params, model_state, batch, key):
+    def loss(params, model_state, batch, key, data):
         return LossOutput(jax.random.uniform(key) + jnp.sum(params["w"]) * 0, jnp.float32(1), model_state)
 
     optimizer = optax.sgd(0.0)
@@ -152,7 +152,7 @@ def test_the_optimizer_gets_float32_although_the_model_computes_in_bfloat16(accu
         received.extend((leaf.dtype, leaf.shape) for leaf in jax.tree.leaves(gradients))
         return gradients, state
 
-    def loss(params, model_state, batch, key):
+    def loss(params, model_state, batch, key, data):
         error = (batch["x"].astype(jnp.bfloat16) @ params["w"].astype(jnp.bfloat16)).astype(jnp.float32) - batch["y"]
         return LossOutput(jnp.sum(error**2), jnp.float32(len(error)), model_state)
 
@@ -163,7 +163,7 @@ def test_the_optimizer_gets_float32_although_the_model_computes_in_bfloat16(accu
 
 
 def test_whole_numbers_of_the_model_state_stay_whole():
-    def loss(params, model_state, batch, key):
+    def loss(params, model_state, batch, key, data):
         return LossOutput(jnp.sum(params["w"]) * 0, jnp.float32(1), {"count": model_state["count"] + 1})
 
     state, _ = run({"row": np.arange(8)}, make_mesh(8, 1), loss=loss, model_state={"count": jnp.int32(4)})
@@ -171,7 +171,7 @@ def test_whole_numbers_of_the_model_state_stay_whole():
 
 
 def test_a_scalar_of_the_batch_goes_to_every_microbatch():
-    def loss(params, model_state, batch, key):
+    def loss(params, model_state, batch, key, data):
         return LossOutput(jnp.sum(batch["row"]) * batch["scale"], jnp.float32(batch["row"].size), model_state)
 
     _, metrics = run({"row": jnp.arange(8.0), "scale": jnp.float32(3)}, accumulation_steps=2, loss=loss)

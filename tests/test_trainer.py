@@ -42,8 +42,8 @@ def test_trains_to_the_target_and_logs_in_order(tmp_path, one_device):
     assert keys[:7] == ["cache_clear", "init_start", "submission_benchmark", "submission_division", "submission_org",
                         "submission_platform", "submission_status"]
     assert keys.index("init_stop") + 1 == keys.index("run_start") < keys.index("block_start")
-    assert keys[-3:] == ["block_stop", "run_stop", "compilations_in_timed_region"]
-    assert lines[-2]["metadata"]["status"] == "success"
+    assert keys[-4:] == ["block_stop", "run_stop", "compilations_in_timed_region", "phase_seconds"]
+    assert lines[-3]["metadata"]["status"] == "success"
     assert [line["value"] for line in lines if line["key"] == "seed"] == [7]
     accuracies = [line for line in lines if line["key"] == "eval_accuracy"]
     assert accuracies[-1]["value"] >= 0.99 > max(line["value"] for line in accuracies[:-1])
@@ -53,8 +53,27 @@ def test_trains_to_the_target_and_logs_in_order(tmp_path, one_device):
 
 def test_nothing_compiles_while_the_clock_runs(tmp_path, one_device):
     train(ToyBenchmark(toy_config(steps_per_dispatch=4, checkpoint_every_steps=4)), one_device, tmp_path / "w")
-    last = log_lines(tmp_path / "w" / "result_0.txt")[-1]
-    assert (last["key"], last["value"], last["metadata"]["programs"]) == ("compilations_in_timed_region", 0, [])
+    line = log_lines(tmp_path / "w" / "result_0.txt")[-2]
+    assert (line["key"], line["value"], line["metadata"]["programs"]) == ("compilations_in_timed_region", 0, [])
+
+
+def test_the_phases_add_up_to_the_whole_also_over_an_interruption(tmp_path, one_device):
+    class Cut(ToyBenchmark):
+        def train_batches(self, seed, step):
+            for batch in super().train_batches(seed, step):
+                if step == 18:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                yield batch
+                step += 1
+
+    config = toy_config(max_epochs=3.0, quality_target=2.0)
+    for kind in (Cut, ToyBenchmark):
+        ticks = iter(range(10**6))
+        train(kind(config), one_device, tmp_path / "w", clock=lambda ticks=ticks: float(next(ticks)))
+    line = log_lines(tmp_path / "w" / "result_0.txt")[-1]
+    assert line["key"] == "phase_seconds" and list(line["value"]) == ["train", "input_wait", "checkpoint", "evaluate"]
+    assert min(line["value"].values()) >= 3, "every lap takes a tick at least; three evaluation points"
+    assert line["value"]["input_wait"] >= 30 and line["value"]["train"] >= 30
 
 
 def test_data_is_untouched_before_run_start(tmp_path, one_device):

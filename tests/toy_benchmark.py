@@ -44,13 +44,13 @@ class ToyBenchmark(Benchmark):
         self.batch_specs = (self._spec(config.batch_size),)
         self.eval_batch_spec = self._spec(EVAL_ROWS)
         self.optimizer = optax.adam(self.config.learning_rate)
-        self.train_step = supervised_step(self._loss, self.optimizer, rng_impl=key_implementation(config.dropout_rng),
+        self.train_step = supervised_step(self._loss, self.optimizer, rng_impl=key_implementation(config.rng_impl),
                                           accumulation_steps=config.accumulation_steps, mesh=topology.mesh)
 
     def _spec(self, rows: int) -> dict:
         return {"x": jax.ShapeDtypeStruct((rows, FEATURES), jnp.float32), "y": jax.ShapeDtypeStruct((rows,), jnp.float32)}
 
-    def _loss(self, params, model_state, batch, key) -> LossOutput:
+    def _loss(self, params, model_state, batch, key, data) -> LossOutput:
         error = self._predict(params, batch["x"]) - batch["y"]
         noise = self.config.noise * jax.random.normal(key, error.shape)
         return LossOutput(jnp.sum((error + noise) ** 2), jnp.float32(error.size), model_state)
@@ -59,15 +59,15 @@ class ToyBenchmark(Benchmark):
         return x @ params["w"] @ params["v"]
 
     def init(self, key_data) -> TrainState:
-        key = jax.random.wrap_key_data(key_data, impl=key_implementation(self.config.dropout_rng))
+        key = jax.random.wrap_key_data(key_data, impl=key_implementation(self.config.rng_impl))
         params = {"w": jax.random.normal(key, (FEATURES, self.config.hidden)) * 0.3,
                   "v": jnp.full((self.config.hidden,), 0.1)}
         return TrainState(jnp.zeros((), jnp.int32), params, {}, self.optimizer.init(params), key_data)
 
-    def train_step(self, state, batch):  # replaced in __init__
+    def train_step(self, state, batch, data):  # replaced in __init__
         raise NotImplementedError
 
-    def eval_step(self, state, batch):
+    def eval_step(self, state, batch, data):
         return self._predict(state.params, batch["x"]) - batch["y"]
 
     def _rows(self, seed: int, step: int, rows: int) -> dict:
@@ -97,7 +97,7 @@ class ToyBenchmark(Benchmark):
         return self.config.learning_rate
 
     def forward_flops(self, spec):
-        return 2 * spec["x"].shape[0] * (FEATURES + 1) * self.config.hidden
+        return 2 * jax.tree.leaves(spec)[0].shape[0] * (FEATURES + 1) * self.config.hidden
 
     def data_files(self) -> list[DataFile]:
         return []

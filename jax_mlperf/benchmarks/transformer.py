@@ -61,7 +61,7 @@ class TransformerBenchmark(Benchmark):
             (config.evaluation.batch_size, self.eval_source_length), jnp.int32)}
         self._schedule = transformer_schedule(config.optimizer.base_learning_rate, config.model.d_model,
                                               config.optimizer.warmup_steps)
-        self._key_implementation = key_implementation(config.dropout_rng)
+        self._key_implementation = key_implementation(config.rng_impl)
         self.optimizer = self._make_optimizer()
         self.graphdef = nnx.split(self._abstract_model())[0]
         self._step = supervised_step(self._loss, self.optimizer, rng_impl=self._key_implementation,
@@ -191,7 +191,7 @@ class TransformerBenchmark(Benchmark):
         return optimizer
 
     def _average_every(self) -> int:
-        return self.config.optimizer.average_every_steps or self.eval_every_steps()
+        return self.config.optimizer.average_every_steps or math.ceil(self.eval_every_steps())
 
     def init(self, key_data: jax.Array) -> TrainState:
         """The initial state; see Benchmark."""
@@ -199,16 +199,16 @@ class TransformerBenchmark(Benchmark):
         params = nnx.to_pure_dict(nnx.split(self._model(nnx.Rngs(params=key)))[1])
         return TrainState(jnp.zeros((), jnp.int32), params, {}, self.optimizer.init(params), key_data)
 
-    def _loss(self, params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array) -> LossOutput:
+    def _loss(self, params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array, data: PyTree) -> LossOutput:
         rngs = nnx.Rngs(dropout=key) if self.config.model.dropout_rate else None
         logits = self._bound(params)(*(batch[name] for name in BATCH_KEYS), rngs=rngs)
         loss_sum, weight_sum = smoothed_cross_entropy(logits, batch["targets"], batch["targets"] != 0,
                                                       self.config.label_smoothing)
         return LossOutput(loss_sum, weight_sum, model_state)
 
-    def train_step(self, state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
+    def train_step(self, state: TrainState, batch: PyTree, data: PyTree = ()) -> tuple[TrainState, dict[str, jax.Array]]:
         """One update; see Benchmark."""
-        return self._step(state, batch)
+        return self._step(state, batch, data)
 
     def eval_params(self, state: TrainState) -> PyTree:
         """The parameters that are evaluated and translate: the last ones, or the mean over checkpoints."""
@@ -216,7 +216,7 @@ class TransformerBenchmark(Benchmark):
             return state.params
         return averaged(state.params, state.opt_state, self._average_every())
 
-    def eval_step(self, state: TrainState, batch: PyTree) -> jax.Array:
+    def eval_step(self, state: TrainState, batch: PyTree, data: PyTree = ()) -> jax.Array:
         """Ids of the best hypothesis of each sentence, int32 [B, eval_source_length + extra_length].
 
         Every device searches for itself: it gathers sharded parameters once instead of in every step of the search,
@@ -271,10 +271,10 @@ class TransformerBenchmark(Benchmark):
 
     def forward_flops(self, spec: PyTree) -> int:
         """Matrix products of the teacher-forced forward pass, logits included."""
-        params = jax.eval_shape(self.init, key_data_shape(self.config.dropout_rng)).params
+        params = jax.eval_shape(self.init, key_data_shape(self.config.rng_impl)).params
         return count_flops(lambda params, batch: self._bound(params)(*(batch[name] for name in BATCH_KEYS)), params, spec)
 
-    def eval_every_steps(self) -> int:
+    def eval_every_steps(self) -> float:
         """An epoch, or what an open-division config asks for."""
         return self.config.evaluation.every_steps or self.steps_per_epoch
 

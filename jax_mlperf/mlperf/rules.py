@@ -59,7 +59,7 @@ CLOSED_RULES: dict[str, tuple[Rule, ...]] = {
         Rule("evaluation.beam_size", "==", 4, "beam search is fixed", _PARAMETERS),
         Rule("evaluation.alpha", "==", 0.6, "beam search is fixed", _PARAMETERS),
         Rule("evaluation.extra_length", "==", 50, "beam search is fixed", _PARAMETERS),
-        Rule("dropout_rng", "in", ("threefry2x32", "rbg"), "random numbers come from a stock generator",
+        Rule("rng_impl", "in", ("threefry2x32", "rbg"), "random numbers come from a stock generator",
              "rules (Random numbers)"),
         Rule("compute_dtype", "in", ("float32", "bfloat16"), "numerical formats need approval",
              "rules (Numerical formats)"),

@@ -72,7 +72,7 @@ def key_implementation(name: str) -> Hashable:
     """
     implementations: dict[str, Hashable] = {"threefry2x32": "threefry2x32", "rbg": "rbg", "hash32": HASH32}
     if name not in implementations:
-        raise UserError(f"config.dropout_rng is {name!r}; there are: {', '.join(implementations)}")
+        raise UserError(f"config.rng_impl is {name!r}; there are: {', '.join(implementations)}")
     return implementations[name]
 
 

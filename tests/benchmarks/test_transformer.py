@@ -36,7 +36,7 @@ def build(data_dir, *overrides, data=1, fsdp=1, batching="packed"):
 
 
 def initial_state(benchmark, mesh):
-    key = jax.random.key(3, impl=key_implementation(benchmark.config.dropout_rng))
+    key = jax.random.key(3, impl=key_implementation(benchmark.config.rng_impl))
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state_target(benchmark, mesh))
     key_data = jax.device_put(np.asarray(jax.random.key_data(key)), replicated(mesh))
     return jax.jit(benchmark.init, out_shardings=shardings)(key_data)
@@ -50,7 +50,7 @@ def compiled_step(benchmark, mesh):
 def three_steps(benchmark, mesh):
     step, state, losses = compiled_step(benchmark, mesh), initial_state(benchmark, mesh), []
     for _, batch in zip(range(3), benchmark.train_batches(5, 0), strict=False):
-        state, metrics = step(state, to_devices(mesh, batch))
+        state, metrics = step(state, to_devices(mesh, batch), ())
         losses.append(float(metrics["loss"]))
     return losses, jax.device_get(state.params)
 
@@ -86,8 +86,8 @@ def test_devices_drop_different_elements(data_dir):
     batch = next(benchmark.train_batches(5, 0))
     same = {name: np.concatenate([rows[:8], rows[:8]]) for name, rows in batch.items()}
     step, single = compiled_step(benchmark, mesh), build(data_dir, "model.dropout_rate=0.5", "data.batch_size=8")
-    _, metrics = step(initial_state(benchmark, mesh), to_devices(mesh, same))
-    _, alone = compiled_step(*single)(initial_state(*single), to_devices(single[1], {name: rows[:8] for name, rows in batch.items()}))
+    _, metrics = step(initial_state(benchmark, mesh), to_devices(mesh, same), ())
+    _, alone = compiled_step(*single)(initial_state(*single), to_devices(single[1], {name: rows[:8] for name, rows in batch.items()}), ())
     assert abs(float(metrics["loss"]) - float(alone["loss"])) > 1e-4, "two copies of the rows, two masks"
 
 
@@ -110,7 +110,7 @@ def test_evaluation_searches_on_every_device_by_itself(data_dir):
     for benchmark, where in ((single, mesh), (many, many_mesh)):
         function, arguments = eval_function(benchmark, where)
         compiled = function.lower(*arguments).compile()
-        ids.append(np.asarray(compiled(initial_state(benchmark, where), to_devices(where, batch))))
+        ids.append(np.asarray(compiled(initial_state(benchmark, where), to_devices(where, batch), ())))
     np.testing.assert_array_equal(*ids)
     assert all(collective.count == 1 for collective in collectives(compiled)), "none inside the search's loop"
     assert not any(collective.kind == "all-reduce" for collective in collectives(compiled))
@@ -152,7 +152,7 @@ def test_the_averaged_parameters_are_evaluated(data_dir):
     benchmark, mesh = build(data_dir, "optimizer.average_checkpoints=2", "optimizer.average_every_steps=1")
     step, state, kept = compiled_step(benchmark, mesh), initial_state(benchmark, mesh), []
     for _, batch in zip(range(3), benchmark.train_batches(5, 0), strict=False):
-        state, _ = step(state, to_devices(mesh, batch))
+        state, _ = step(state, to_devices(mesh, batch), ())
         kept.append(jax.device_get(state.params))
     mean = jax.tree.map(lambda left, right: (left + right) / 2, *kept[-2:])
     jax.tree.map(lambda left, right: np.testing.assert_allclose(left, right, atol=1e-6), jax.device_get(benchmark.eval_params(state)), mean)
