@@ -133,9 +133,13 @@ class Benchmark(abc.ABC):
     def init(self, key_data: jax.Array) -> TrainState:
         """The state before the first step. Pure; `key_data` is the uint32 data of a key of `config.rng_impl`."""
 
+    def starting_point(self, state: TrainState) -> TrainState:
+        """The initial state, with what is read from files in place of what `init` made; laid out on the devices like it."""
+        return state
+
     @abc.abstractmethod
     def train_step(self, state: TrainState, batch: PyTree, data: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
-        """One update. Pure; `data` is what `device_data` made; the metrics are scalars, `loss` among them, equal on all devices."""
+        """One update. Pure; `data` is what `device_data` made; metrics are equal scalars on all devices, `loss` among them."""
 
     @abc.abstractmethod
     def eval_step(self, state: TrainState, batch: PyTree, data: PyTree) -> PyTree:
@@ -196,6 +200,9 @@ class Benchmark(abc.ABC):
     def data_fingerprint(self) -> str:
         """What identifies the prepared data; the processes of a job must agree on it."""
         return ""
+
+    def warm_up_input(self) -> None:  # noqa: B027  most benchmarks have nothing to load
+        """Loads and compiles what the input pipeline needs before the clock starts, without touching the data."""
 
     def forget_data(self) -> None:  # noqa: B027  most benchmarks keep nothing
         """Drops what an earlier run left in memory: every run reads its data after its own run_start."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from jax_mlperf.config import load_config, split_overrides
 from jax_mlperf.errors import USER_ERROR, UserError
 from jax_mlperf.launch import OneLineParser, add_config_flags, default_workdir
+from jax_mlperf.mlperf.rules import preflight
 
 Verb = Callable[[argparse.Namespace, list[str]], None]
 
@@ -58,6 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--mirror", help="address that serves the archives under their own names")
     data.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that prepare")
 
+    study = add("study", _study, "train with 1, 2, 4, ... workers and write scaling.json: MLBench's scaling study")
+    add_config_flags(study)
+    study.add_argument("--workers", type=_numbers, default=[1, 2, 4, 8], metavar="N,N,...", help="numbers of workers")
+    study.add_argument("--workdir", type=Path, help="where the runs and scaling.json go (default: results/<benchmark>-scaling)")
+
     translate = add("translate", _translate, "translate text with a trained checkpoint")
     add_config_flags(translate)
     translate.add_argument("--workdir", type=Path, help="the work folder that was trained in")
@@ -72,7 +78,7 @@ def _numbers(text: str) -> list[int]:
     except ValueError:
         numbers = []
     if not numbers or min(numbers) < 1:
-        raise UserError(f"--steps takes positive whole numbers with commas between them, not {text!r}")
+        raise UserError(f"--steps and --workers take positive whole numbers with commas between them, not {text!r}")
     return numbers
 
 
@@ -96,6 +102,14 @@ def _data(flags: argparse.Namespace, overrides: list[str]) -> None:
         raise UserError(f"data {flags.action} needs either a benchmark, as in: data {flags.action} transformer, or --config")
     config = load_config(flags.benchmark or flags.config, overrides)
     benchmarks.data_command(flags.action, config, flags.data_dir, mirror=flags.mirror, workers=flags.workers)
+
+
+def _study(flags: argparse.Namespace, overrides: list[str]) -> None:
+    from jax_mlperf.study import as_text, scaling
+    config = load_config(flags.config, overrides)
+    preflight(config)
+    workdir = flags.workdir or default_workdir(config).with_name(f"{default_workdir(config).name}-scaling")
+    print(as_text(scaling(config, flags.data_dir, workdir.absolute(), flags.workers)))
 
 
 def _translate(flags: argparse.Namespace, overrides: list[str]) -> None:

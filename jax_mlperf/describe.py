@@ -52,7 +52,7 @@ def describe(config: ConfigDict, data_dir: Path, *, devices: int = 1, steps: Seq
         "max_steps": benchmark.max_steps(),
         "evaluation_steps": points,
         "learning_rate": {str(step): benchmark.learning_rate(step) for step in steps},
-        "hyperparameters": {entry.key: entry.value for entry in benchmark.hyperparameters()},
+        "hyperparameters": {entry.key: entry.value for entry in benchmark.hyperparameters() if entry.value is not None},
         "data_files": {str(file.path): "present" if file.present else "missing" for file in benchmark.data_files()},
         "source_files": {str(file.path): "present" if file.present else "missing" for file in benchmark.source_files()},
         "prepare_command": benchmark.prepare_command(),

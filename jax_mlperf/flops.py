@@ -59,7 +59,15 @@ def count_flops(fn: Callable[..., Any], *args: Any) -> int:
 
 
 def _count(jaxpr: jex_core.Jaxpr) -> int:
-    return sum(_count_equation(equation) for equation in jaxpr.eqns)
+    """Of forms chosen by platform (lax.platform_dependent) the last one, the default: what the model states."""
+    platforms = [equation.outvars[0] for equation in jaxpr.eqns if equation.primitive.name == "platform_index"]
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "cond" and any(equation.invars[0] is platform for platform in platforms):
+            total += _count(equation.params["branches"][-1].jaxpr)
+        else:
+            total += _count_equation(equation)
+    return total
 
 
 def _count_equation(equation: jex_core.JaxprEqn) -> int:

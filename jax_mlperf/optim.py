@@ -1,6 +1,27 @@
 """MLPerf's optimizers by MLPerf's names."""
 
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
 import optax
+
+from jax_mlperf.types import PyTree
+
+Decayed = Literal["kernels", "not_batch_norm", "all"]
+
+
+class MomentumState(NamedTuple):
+    """State of `lars` and `momentum_sgd`.
+
+    Attributes:
+      updates_made: int32 [].
+      momentum: the buffers, float32 arrays of the parameters' shapes.
+    """
+
+    updates_made: jax.Array
+    momentum: PyTree
 
 
 def adam(schedule: optax.Schedule, b1: float, b2: float, eps: float = 1e-9) -> optax.GradientTransformation:
@@ -12,3 +33,88 @@ def adam(schedule: optax.Schedule, b1: float, b2: float, eps: float = 1e-9) -> o
     eps before bias correction: at 1e-9 the difference vanishes. The closed division requires eps 1e-9.
     """
     return optax.adam(schedule, b1=b1, b2=b2, eps=eps)
+
+
+def lars(schedule: optax.Schedule, momentum: float, weight_decay: float, trust_coefficient: float = 0.001,
+         eps: float = 0.0) -> optax.GradientTransformation:
+    """Layer-wise adaptive rate scaling (You et al. 2017) as MLPerf's ResNet reference has it; not `optax.lars`.
+
+    For arrays of more than one axis, with g the gradient and w the parameter:
+
+      trust = trust_coefficient ||w|| / (||g|| + weight_decay ||w|| + eps), 1 where ||w|| or ||g|| is 0
+      m <- momentum m + rate trust (g + weight_decay w)
+      w <- w - m
+
+    The rate is inside the buffer. The others (batch norm, biases: the reference's skip list) take trust 1 and no decay
+    (lars_optimizer.py of `mlcommons/training:retired_benchmarks/resnet-tf2`; optax.lars has ||g + weight_decay w|| in the
+    denominator). The closed division requires eps 0.
+    """
+    def step(rate: jax.Array, gradient: jax.Array, parameter: jax.Array) -> jax.Array:
+        if parameter.ndim <= 1:
+            return rate * gradient
+        size, slope = (jnp.sqrt(jnp.sum(jnp.square(array))) for array in (parameter, gradient))
+        known = (size > 0) & (slope > 0)
+        denominator = jnp.where(known, slope + weight_decay * size + eps, 1.0)
+        trust = jnp.where(known, trust_coefficient * size / denominator, 1.0)
+        return rate * trust * (gradient + weight_decay * parameter)
+
+    def update(updates: PyTree, state: MomentumState, params: PyTree | None = None) -> tuple[PyTree, MomentumState]:
+        rate = jnp.asarray(schedule(state.updates_made), jnp.float32)
+        buffers = jax.tree.map(lambda buffer, gradient, parameter: momentum * buffer + step(rate, gradient, parameter),
+                               state.momentum, updates, params)
+        return jax.tree.map(jnp.negative, buffers), MomentumState(state.updates_made + 1, buffers)
+
+    return optax.GradientTransformation(_zero_momentum, update)
+
+
+def momentum_sgd(schedule: optax.Schedule, momentum: float, weight_decay: float, *, decayed: Decayed, rate_in_buffer: bool,
+                 nesterov: bool = False) -> optax.GradientTransformation:
+    """Stochastic gradient descent with momentum on the loss plus weight_decay / 2 times the sum of squared parameters.
+
+    Args:
+      schedule: the learning rate.
+      momentum: 0.9 in every reference.
+      weight_decay: what is added to the gradient per unit of the parameter: 1e-4 in TF1's resnet_run_loop.py; a penalty
+        without the half (Keras, TF2) decays by twice its coefficient.
+      decayed: "kernels": arrays of more than one axis; "not_batch_norm": biases beside a kernel too, as the SGD references;
+        "all": batch norm too, as PyTorch's optimizer does.
+      rate_in_buffer: m <- momentum m + rate g, w <- w - m (Keras, TF2); otherwise m <- momentum m + g, w <- w - rate m (TF1,
+        PyTorch). They differ whenever the rate changes.
+      nesterov: the update is that of the buffer one step ahead.
+    """
+    def update(updates: PyTree, state: MomentumState, params: PyTree | None = None) -> tuple[PyTree, MomentumState]:
+        rate = jnp.asarray(schedule(state.updates_made), jnp.float32)
+        inside, outside = (rate, 1.0) if rate_in_buffer else (1.0, rate)
+        gradients = jax.tree.map(lambda gradient, parameter, decays: gradient + weight_decay * parameter if decays else gradient,
+                                 updates, params, decay_mask(params, decayed))
+        buffers = jax.tree.map(lambda buffer, gradient: momentum * buffer + inside * gradient, state.momentum, gradients)
+        moved = buffers
+        if nesterov:
+            moved = jax.tree.map(lambda buffer, gradient: momentum * buffer + inside * gradient, buffers, gradients)
+        return jax.tree.map(lambda array: -outside * array, moved), MomentumState(state.updates_made + 1, buffers)
+
+    return optax.GradientTransformation(_zero_momentum, update)
+
+
+def decay_mask(params: PyTree, decayed: Decayed) -> PyTree:
+    """Which parameters weight decay shrinks: a pytree of bool; see `momentum_sgd`.
+
+    Raises:
+      ValueError: `decayed` is none of the three names.
+    """
+    def is_kernel(path: Any, leaf: jax.Array) -> bool:
+        return leaf.ndim > 1
+
+    with_kernel = {path[:-1] for path, leaf in jax.tree_util.tree_leaves_with_path(params) if leaf.ndim > 1}
+    rules: dict[str, Callable[[Any, jax.Array], bool]] = {
+        "kernels": is_kernel,
+        "not_batch_norm": lambda path, leaf: is_kernel(path, leaf) or path[:-1] in with_kernel,
+        "all": lambda path, leaf: True,
+    }
+    if decayed not in rules:
+        raise ValueError(f"decayed {decayed!r} is unknown; there are: {', '.join(rules)}")
+    return jax.tree_util.tree_map_with_path(rules[decayed], params)
+
+
+def _zero_momentum(params: PyTree) -> MomentumState:
+    return MomentumState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params))

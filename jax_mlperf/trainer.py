@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from jax_mlperf.benchmark import Benchmark, LogEntry, TrainState
 from jax_mlperf.checkpoint import Checkpoints, RunRecord
+from jax_mlperf.communication import all_reduce_seconds
 from jax_mlperf.flops import peak_flops
 from jax_mlperf.mlperf.log import MLPerfLog, now_ms
 from jax_mlperf.mlperf.system import clear_file_caches
@@ -105,6 +106,11 @@ class Trainer:
         return result
 
     @functools.cached_property
+    def all_reduce_seconds(self) -> float:
+        """Of the gradients, alone; measured once for all runs."""
+        return all_reduce_seconds(self.mesh, self.programs.state_target.params)
+
+    @functools.cached_property
     def _forward_flops(self) -> float:
         """Of one global batch, the mean over the shapes; traced once for all runs."""
         return float(np.mean([self.benchmark.forward_flops(spec) for spec in self.benchmark.batch_specs]))
@@ -137,6 +143,7 @@ class Run:
         self.state: TrainState
         self.data: PyTree = ()
         self.phases = PhaseClock(self.clock)
+        self.all_reduce_seconds = 0.0
         self.step = 0
         self._pending: list[tuple[int, Any]] = []
         self._block_start_step = 0
@@ -184,7 +191,9 @@ class Run:
         self.log.entries(common_entries(self.benchmark) + self.benchmark.hyperparameters())
         key_data = self._key_data()
         self.trainer.programs.warm_up(key_data)
-        self.state = self.trainer.programs.init(key_data)
+        self.all_reduce_seconds = self.trainer.all_reduce_seconds
+        self.benchmark.warm_up_input()
+        self.state = self.benchmark.starting_point(self.trainer.programs.init(key_data))
         jax.block_until_ready(self.state)
         cluster.barrier("init_stop")
         self.log.end("init_stop")
@@ -207,6 +216,8 @@ class Run:
         return jax.device_put(np.asarray(jax.random.key_data(key)), replicated(self.trainer.mesh))
 
     def _restore(self, step: int) -> None:
+        self.all_reduce_seconds = self.trainer.all_reduce_seconds
+        self.benchmark.warm_up_input()
         self.state, self.record = self.checkpoints.restore(step, self.trainer.programs.state_target)
         self.step = step
         self._block_start_step = self.record.quality[-1][0] if self.record.quality else 0
@@ -363,10 +374,15 @@ class Run:
         self.log.end("run_stop", status="success" if reached else "aborted")
         compiled = self.trainer.counter.names
         self.log.event("compilations_in_timed_region", len(compiled), programs=compiled)
-        self.log.event("phase_seconds", {name: round(seconds, 3) for name, seconds in self.phases.seconds.items()})
+        self.log.event("phase_seconds", self._phase_seconds())
         self.log.entries(self.benchmark.closing_entries())
         self.checkpoints.wait()
         return self._result(reached, complete=True, reason=reason, as_asked=as_asked, stopped_ms=stopped_ms)
+
+    def _phase_seconds(self) -> dict[str, float]:
+        """Wall-clock seconds by phase; of those in training, as many as the all-reduces would take if nothing hid them."""
+        seconds = {**self.phases.seconds, "all_reduce": self.step * self.all_reduce_seconds}
+        return {name: round(value, 3) for name, value in seconds.items()}
 
     def _result(self, reached: bool, *, complete: bool, reason: str, as_asked: bool = False,
                 stopped_ms: int = 0) -> RunResult:
@@ -374,7 +390,7 @@ class Run:
         quality = self.record.quality[-1][1] if self.record.quality else {}
         return RunResult(reached=reached, complete=complete, as_asked=as_asked, step=self.step,
                          epoch=self.benchmark.epoch_num(self.step), minutes=minutes, quality=quality,
-                         seed=self.record.seed, reason=reason)
+                         seed=self.record.seed, reason=reason, phase_seconds=self._phase_seconds())
 
 
 def common_entries(benchmark: Benchmark) -> list[LogEntry]:

@@ -29,6 +29,7 @@ class RunResult:
       quality: the last evaluation.
       seed: the run's seed.
       reason: in words, why it ended.
+      phase_seconds: where the time went (phases.py), and the part of training that all-reduces would take by themselves.
     """
 
     reached: bool
@@ -40,6 +41,7 @@ class RunResult:
     quality: dict[str, float]
     seed: int
     reason: str
+    phase_seconds: dict[str, float]
 
 
 class Workdir:

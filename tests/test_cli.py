@@ -21,7 +21,7 @@ def one_error_line(capsys) -> str:
 @pytest.mark.parametrize(("arguments", "message"), [
     (["describe"], "--config"),
     (["describe", CONFIG, "--config.model.d_modle=8"], "the nearest is 'model.d_model'"),
-    (["describe", CONFIG, "--steps=0"], "--steps takes positive whole numbers"),
+    (["describe", CONFIG, "--steps=0"], "--steps and --workers take positive whole numbers"),
     (["describe", CONFIG + ":base", "--config.model.d_model=500"], "config.model does not make a model"),
     (["describe", CONFIG, "--config.data.source=wmt19"], "config.data.source is 'wmt19'; there are: "),
     (["describe", CONFIG, "--config.optimizer.name=sgd"], "config.optimizer.name is 'sgd'"),

@@ -65,16 +65,24 @@ def test_fingerprint_ignores_operational_keys_only():
     assert differences(load_config(TRANSFORMER).to_dict(), changed.to_dict()) == ["model.num_layers (6 there, 5 now)"]
 
 
-@pytest.mark.parametrize("variant", ["", ":base", ":multi30k", ":multi30k_cpu", ":tiny"])
-def test_every_key_of_every_variant_is_read_somewhere(repository, variant):
+VARIANTS = {"transformer": ("", "base", "multi30k", "multi30k_cpu", "tiny"), "resnet50": ("", "batch=3200", "sgd", "tiny"),
+            "cifar10": ("", "task1a", "paper", "accuracy_after_time", "speedrun", "speedrun_sgd", "tiny")}
+
+
+@pytest.mark.parametrize("reference", [f"{name}:{variant}" for name, variants in VARIANTS.items() for variant in variants])
+def test_every_key_of_every_variant_is_read_somewhere(repository, reference):
     code = "\n".join(path.read_text() for folder in ("jax_mlperf", "input_pipelines") for path in (repository / folder).rglob("*.py"))
 
     def leaves(section):
         for key, value in section.items():
             yield from leaves(value) if isinstance(value, ConfigDict) else [key]
 
-    unread = [key for key in leaves(load_config(TRANSFORMER + variant)) if not re.search(rf"\.{key}\b", code)]
+    unread = [key for key in leaves(load_config(reference)) if not re.search(rf"\.{key}\b", code)]
     assert unread == []
+
+
+def test_every_config_file_is_tested(repository):
+    assert {path.stem for path in (repository / "configs").glob("*.py")} == set(VARIANTS)
 
 
 def test_a_bare_name_stands_for_the_file_in_configs():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax_mlperf.losses import smoothed_cross_entropy, smoothing_constant
+from jax_mlperf.losses import smoothed_cross_entropy, smoothing_constant, softmax_cross_entropy
 
 LOGITS = jnp.array([2.0, 1.0, 0.0, -1.0])
 
@@ -73,3 +73,28 @@ def test_padding_changes_nothing_and_large_logits_stay_finite():
     total, weight = smoothed_cross_entropy(logits, jnp.array([[0, 0]]), jnp.array([[1.0, 0.0]]), 0.1)
     alone, _ = smoothed_cross_entropy(logits[:, :1], jnp.array([[0]]), jnp.ones((1, 1)), 0.1)
     assert float(total) == float(alone) and np.isfinite(total) and float(weight) == 1.0
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_uniform_logits_of_a_classifier(smoothing):
+    total, weight = softmax_cross_entropy(jnp.zeros((2, 1000)), jnp.array([3, -1]), jnp.array([1.0, 0.0]), smoothing)
+    assert float(total) == pytest.approx(6.907755, abs=1e-5) and float(weight) == 1.0
+
+
+@pytest.mark.parametrize("smoothing, loss", [(0.0, 0.0443561), (0.1, 1.0433561)])
+def test_classifier_spec_points(smoothing, loss):
+    logits = jnp.zeros((1, 1000)).at[0, 7].set(10.0)
+    total, _ = softmax_cross_entropy(logits, jnp.array([7]), jnp.ones(1), smoothing)
+    assert float(total) == pytest.approx(loss, abs=2e-6)
+
+
+def test_least_smoothed_loss_of_a_classifier():
+    """At the smoothed target itself, where the gradient is zero."""
+    target = jnp.full((1, 1000), 0.1 / 1000).at[0, 7].add(0.9)
+
+    def loss(logits):
+        return softmax_cross_entropy(logits, jnp.array([7]), jnp.ones(1), 0.1)[0]
+
+    value, gradient = jax.value_and_grad(loss)(jnp.log(target))
+    assert float(value) == pytest.approx(1.0148480, abs=2e-6)
+    np.testing.assert_allclose(gradient, 0, atol=1e-6)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jax_mlperf.schedules import transformer_schedule
+from jax_mlperf.schedules import piecewise_schedule, polynomial_schedule, transformer_schedule
 
 BIG = 1024
 
@@ -43,3 +43,48 @@ def test_nvidia_peaks_are_reached(peak, warmup, base):
 def test_no_warmup_is_refused():
     with pytest.raises(ValueError, match="at least 1, got 0"):
         transformer_schedule(2.0, BIG, 0)
+
+
+# (base, warm-up, decay steps, rates): TF2 at batch 4096, NVIDIA with 8 x 400 samples, JAX 0.7 at batch 65,536.
+POLYNOMIALS = [
+    (10.0, 1560, 11545, {0: 0.0, 780: 5.0, 1560: 10.0, 1561: 9.998268, 7332: 2.500508, 13104: 0.0001, 99999: 0.0001}),
+    (11.0, 802, 14837 - 802, {401: 5.5, 802: 11.0, 803: 10.998433, 7819: 2.750467, 14837: 0.0001}),
+    (23.080977304670448, 651.75, 1166.25, {100: 3.541385, 652: 23.071083, 1000: 11.354798}),
+]
+
+
+@pytest.mark.parametrize("base, warmup, decay, rates", POLYNOMIALS)
+def test_polynomial(base, warmup, decay, rates):
+    schedule = polynomial_schedule(base, 1e-4, warmup, decay)
+    for step, rate in rates.items():
+        assert float(schedule(step)) == pytest.approx(rate, rel=1e-6, abs=1e-7)  # known to 1e-6, the last ones to 1e-4
+
+
+def test_polynomial_without_warmup_starts_at_the_base():
+    assert float(polynomial_schedule(0.5, 0.0, 0, 10)(0)) == 0.5
+
+
+@pytest.mark.parametrize("warmup, decay", [(-1, 10), (0, 0)])
+def test_polynomial_refuses(warmup, decay):
+    with pytest.raises(ValueError, match="decay_steps above 0, got"):
+        polynomial_schedule(1.0, 0.0, warmup, decay)
+
+
+@pytest.mark.parametrize("batch, rates", [
+    (1024, {0: 0.0, 3127: 0.255959, 6255: 0.512, 37534: 0.512, 37535: 0.0512, 75069: 0.00512, 112603: 5.12e-5}),
+    (256, {12511: 0.064}),
+])
+def test_piecewise_of_the_first_reference(batch, rates):
+    epoch = 1_281_167 / batch
+    boundaries = [int(epochs * epoch) for epochs in (30, 60, 80, 90)]
+    schedule = piecewise_schedule(0.128 * batch / 256, int(5 * epoch), boundaries, [0.1, 0.01, 0.001, 1e-4])
+    if batch == 1024:
+        assert (int(5 * epoch), boundaries) == (6255, [37534, 75068, 100091, 112602])
+    for step, rate in rates.items():
+        assert float(schedule(step)) == pytest.approx(rate, rel=2e-6)
+
+
+@pytest.mark.parametrize("boundaries, factors", [([3, 2], [0.1, 0.01]), ([3], [])])
+def test_piecewise_refuses(boundaries, factors):
+    with pytest.raises(ValueError, match="must increase and have one factor each"):
+        piecewise_schedule(1.0, 0, boundaries, factors)

@@ -71,7 +71,8 @@ def test_the_phases_add_up_to_the_whole_also_over_an_interruption(tmp_path, one_
         ticks = iter(range(10**6))
         train(kind(config), one_device, tmp_path / "w", clock=lambda ticks=ticks: float(next(ticks)))
     line = log_lines(tmp_path / "w" / "result_0.txt")[-1]
-    assert line["key"] == "phase_seconds" and list(line["value"]) == ["train", "input_wait", "checkpoint", "evaluate"]
+    assert line["key"] == "phase_seconds" and list(line["value"]) == ["train", "input_wait", "checkpoint", "evaluate", "all_reduce"]
+    assert line["value"].pop("all_reduce") == 0, "one device"
     assert min(line["value"].values()) >= 3, "every lap takes a tick at least; three evaluation points"
     assert line["value"]["input_wait"] >= 30 and line["value"]["train"] >= 30
 

@@ -98,7 +98,7 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path):
 def test_a_finished_run_is_read_back_as_it_was(tmp_path):
     folder = Workdir(tmp_path / "w")
     result = RunResult(reached=True, complete=True, as_asked=True, step=30, epoch=2.5, minutes=1.25,
-                       quality={"bleu": 25.5}, seed=7, reason="the target was reached")
+                       quality={"bleu": 25.5}, seed=7, reason="the target was reached", phase_seconds={"train": 60.5})
     assert folder.finished(1) is None
     folder.finish(1, result)
     assert folder.finished(1) == result and folder.finished(0) is None

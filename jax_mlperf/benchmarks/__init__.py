@@ -1,13 +1,54 @@
-"""The registry: benchmark name -> class. Imports happen on demand, so that one benchmark does not load another's."""
+"""The registry: benchmark name -> class and data verbs. Imports happen on demand: one benchmark does not load another's."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from ml_collections import ConfigDict
 
 from jax_mlperf.benchmark import Benchmark, Topology
 from jax_mlperf.errors import UserError
 
-NAMES = ("transformer",)
+
+class DataCommand(Protocol):
+    """`data download|verify|prepare` of one benchmark."""
+
+    def __call__(self, action: str, config: ConfigDict, data_dir: Path, *, mirror: str | None, workers: int) -> None:
+        """Executes the verb; `mirror` and `workers` as the command line has them."""
+
+
+class Entry(NamedTuple):
+    """What the registry knows of a benchmark."""
+
+    benchmark: Callable[[ConfigDict, Topology, Path], Benchmark]
+    data_command: DataCommand
+
+
+def _transformer() -> Entry:
+    from jax_mlperf.benchmarks.transformer import TransformerBenchmark
+    from jax_mlperf.benchmarks.transformer_data import data_command
+    return Entry(TransformerBenchmark, data_command)
+
+
+def _resnet50() -> Entry:
+    from jax_mlperf.benchmarks.resnet50 import ResNet50Benchmark
+    from jax_mlperf.benchmarks.resnet50_data import data_command
+    return Entry(ResNet50Benchmark, data_command)
+
+
+def _cifar10() -> Entry:
+    from jax_mlperf.benchmarks.cifar10 import Cifar10Benchmark
+    from jax_mlperf.benchmarks.cifar10_data import data_command
+    return Entry(Cifar10Benchmark, data_command)
+
+
+_ENTRIES: dict[str, Callable[[], Entry]] = {"transformer": _transformer, "resnet50": _resnet50, "cifar10": _cifar10}
+
+
+def _entry(config: ConfigDict) -> Entry:
+    if config.benchmark not in _ENTRIES:
+        raise UserError(f"unknown benchmark {config.benchmark!r}; there are: {', '.join(_ENTRIES)}")
+    return _ENTRIES[config.benchmark]()
 
 
 def create(config: ConfigDict, topology: Topology, data_dir: Path) -> Benchmark:
@@ -16,15 +57,12 @@ def create(config: ConfigDict, topology: Topology, data_dir: Path) -> Benchmark:
     Raises:
       UserError: there is no benchmark of that name, or it refuses its config.
     """
-    if config.benchmark == "transformer":
-        from jax_mlperf.benchmarks.transformer import TransformerBenchmark
-        return TransformerBenchmark(config, topology, data_dir)
-    raise UserError(f"unknown benchmark {config.benchmark!r}; there are: {', '.join(NAMES)}")
+    return _entry(config).benchmark(config, topology, data_dir)
 
 
 def generate_data(config: ConfigDict, data_dir: Path) -> None:
     """Makes the data of a config whose data the program generates itself; does nothing for any other config."""
-    if config.benchmark == "transformer" and config.data.source == "tiny":
+    if config.get("data", {}).get("source") == "tiny":
         data_command("prepare", config, data_dir)
 
 
@@ -34,7 +72,4 @@ def data_command(action: str, config: ConfigDict, data_dir: Path, *, mirror: str
     Raises:
       UserError: what is missing or damaged, and what to do; or a benchmark whose data cannot be fetched.
     """
-    if config.benchmark != "transformer":
-        raise UserError(f"unknown benchmark {config.benchmark!r}; there are: {', '.join(NAMES)}")
-    from jax_mlperf.benchmarks.transformer_data import data_command
-    data_command(action, config, data_dir, mirror=mirror, workers=workers)
+    _entry(config).data_command(action, config, data_dir, mirror=mirror, workers=workers)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from jax_mlperf.benchmarks import data_checks
 from jax_mlperf.config import config_reference
 from jax_mlperf.data import transformer as preparation
 from jax_mlperf.errors import UserError
@@ -44,10 +45,5 @@ def data_command(action: str, config: ConfigDict, data_dir: Path, *, mirror: str
     elif action == "download":
         preparation.download(data_dir, settings(config), mirror=mirror)
     else:
-        checks = preparation.verify(data_dir, settings(config))
-        for check in checks:
-            print(f"{check.state:8} {check.path}{'  ' + check.detail if check.detail else ''}")
-        bad = [check for check in checks if check.state != "ok"]
-        if bad:
-            raise UserError(f"{len(bad)} of {len(checks)} files are not as they should be, {bad[0].path} first ({bad[0].state}); "
-                            f"get them again with: {download_command(config, data_dir)}")
+        data_checks.report(preparation.verify(data_dir, settings(config)),
+                           f"get them again with: {download_command(config, data_dir)}")

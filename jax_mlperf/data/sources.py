@@ -120,3 +120,48 @@ TRANSFORMER: dict[str, tuple[Source, ...]] = {
         ),
     ),
 }
+
+# image-net.org, account needed. Sizes and checksums: `pytorch/vision:torchvision/datasets/imagenet.py`,
+# `tensorflow/datasets:tensorflow_datasets/datasets/imagenet2012/checksums.tsv`.
+IMAGENET = (
+    Source(
+        "https://image-net.org/data/ILSVRC/2012/ILSVRC2012_img_train.tar",
+        (),
+        size=147_897_477_120,
+        md5="1d675b47d978889d74fa0da5fadfb00e",
+        sha256="b08200a27a8e34218a0e58fde36b0fe8f73bc377f4acea2d91602057c3ca45bb",
+    ),
+    Source(
+        "https://image-net.org/data/ILSVRC/2012/ILSVRC2012_img_val.tar",
+        (),
+        size=6_744_924_160,
+        md5="29b22e2961454d5413ddabcf34fc5622",
+        sha256="c7e06a6c0baccf06d8dbeb6577d71efff84673a5dbdd50633ab44f8ea0456ae0",
+    ),
+    # Holds the labels of the validation images.
+    Source(
+        "https://image-net.org/data/ILSVRC/2012/ILSVRC2012_devkit_t12.tar.gz",
+        (),
+        md5="fa75699e90414af021442c21a62c3abf",
+    ),
+)
+IMAGENET_SAMPLES = {"train": 1_281_167, "validation": 50_000}
+
+# `tensorflow/datasets:tensorflow_datasets/url_checksums/cifar10.txt`; a file is 10,000 records of 3,073 bytes.
+CIFAR10 = (
+    Source(
+        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        tuple(File(f"{name}.bin", 30_730_000) for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")),
+        size=170_052_171,
+        sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+    ),
+)
+# The members of cifar-10-python.tar.gz: `pytorch/vision:torchvision/datasets/cifar.py`.
+CIFAR10_PICKLES = (
+    File("data_batch_1", md5="c99cafc152244af753f735de768cd75f"),
+    File("data_batch_2", md5="d4bba439e000b95fd0a9bffe97cbabec"),
+    File("data_batch_3", md5="54ebc095f3ab1f0389bbae665268c751"),
+    File("data_batch_4", md5="634d18415352ddfa80567beed471001a"),
+    File("data_batch_5", md5="482c414d41f54cd18b22e5b47cb7c3cb"),
+    File("test_batch", md5="40351d587109b95175f43aff81a1287e"),
+)

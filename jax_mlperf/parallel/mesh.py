@@ -70,6 +70,15 @@ def state_shardings(mesh: Mesh, state: PyTree) -> PyTree:
     return jax.tree.map(sharding, state)
 
 
+def placed_like(tree: PyTree, like: PyTree) -> PyTree:
+    """Host arrays, the same on every process, with dtypes and shardings of the device arrays `like`."""
+    def place(array: Any, target: jax.Array) -> jax.Array:
+        values = np.asarray(array, target.dtype)
+        return jax.make_array_from_callback(target.shape, target.sharding, lambda index: values[index])
+
+    return jax.tree.map(place, tree, like)
+
+
 def check_batch_divides(rows: int, parts: int, what: str) -> None:
     """Refuses a number of rows that does not split evenly over the devices.
 

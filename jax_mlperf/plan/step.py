@@ -77,7 +77,7 @@ def plan_step(
     """
     jitted = fn if hasattr(fn, "lower") else jax.jit(fn)
     start = time.perf_counter()
-    compiled = jitted.lower(*args).compile(compiler_options=_options(mesh))
+    compiled = jitted.lower(*args).compile(compiler_options=compile_options(mesh))
     seconds = time.perf_counter() - start
     module = hlo.parse(compiled.as_text())
     comms = collectives(module)
@@ -94,7 +94,7 @@ def plan_step(
     )
 
 
-def _options(mesh: jax.sharding.Mesh) -> dict[str, bool]:
+def compile_options(mesh: jax.sharding.Mesh) -> dict[str, bool]:
     """cuBLAS for all products on a GPU: untuned Triton products do not even compile for some shapes.
 
     On a real card XLA times both and takes the faster one (jaxlib 0.10.2: "Couldn't find output tile sizes").

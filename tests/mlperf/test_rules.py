@@ -6,13 +6,39 @@ import pytest
 
 from jax_mlperf.config import load_config
 from jax_mlperf.errors import UserError
-from jax_mlperf.mlperf.rules import CLOSED_RULES, preflight, violations
+from jax_mlperf.mlperf.closed_division import CLOSED_RULES
+from jax_mlperf.mlperf.rules import preflight, violations
 
 TRANSFORMER = str(Path(__file__).parents[2] / "configs" / "transformer.py")
 
 
-def test_the_default_config_keeps_the_rules():
-    assert violations(load_config(TRANSFORMER)) == []
+@pytest.mark.parametrize("reference", ["transformer", "resnet50", "resnet50:batch=8192", "resnet50:sgd", "cifar10", "cifar10:task1a"])
+def test_the_closed_configs_keep_the_rules(reference):
+    config = load_config(reference)
+    assert config.division == "closed" and violations(config) == []
+
+
+@pytest.mark.parametrize(("reference", "override", "line"), [
+    ("resnet50", "optimizer.weight_decay=3e-5", "config.optimizer.weight_decay is 3e-05, must be 0.0001 times a power of two"),
+    ("resnet50", "label_smoothing=0.2", "must be 0.0 or 0.1"),
+    ("resnet50", "evaluation.every_epochs=1", "config.evaluation.every_epochs is 1, must be 4: evaluation is every four epochs"),
+    ("resnet50:sgd", "optimizer.base_learning_rate=0.0005", "must be a multiple of 0.001"),
+    ("resnet50:sgd", "optimizer.momentum=0.95", "must be 0.9: SGD's momentum is fixed"),
+    ("cifar10", "model.depth=56", "must be 20: the model is ResNet-20 v1"),
+    ("cifar10", "max_epochs=200.0", "must be at most 164.0"),
+])
+def test_each_violation_of_image_classification(reference, override, line):
+    found = violations(load_config(reference, [override]))
+    assert len(found) == 1 and line in found[0] and found[0].endswith("]")
+
+
+@pytest.mark.parametrize(("reference", "free"), [
+    ("resnet50", ["optimizer.momentum=0.94", "optimizer.weight_decay=2e-4", "data.batch_size=1024", "model.bn_group=64"]),
+    ("resnet50", ["optimizer.weight_decay=2.5e-5", "model.stem=space_to_depth", "evaluation.first_epoch=1"]),
+    ("cifar10", ["data.workers=16", "optimizer.nesterov=true", "quality_target=70.0", "compute_dtype=float32"]),
+])
+def test_free_hyperparameters_of_image_classification(reference, free):
+    assert violations(load_config(reference, free)) == []
 
 
 @pytest.mark.parametrize(("override", "line"), [
@@ -47,9 +73,10 @@ def test_division_must_be_known():
         preflight(load_config(TRANSFORMER, ["division=close"]))
 
 
-def test_every_rule_names_a_key_that_its_config_has():
-    config = load_config(TRANSFORMER).to_dict()
-    for rule in CLOSED_RULES["transformer"]:
+@pytest.mark.parametrize("benchmark", CLOSED_RULES)
+def test_every_rule_names_a_key_that_its_config_has(benchmark):
+    config = load_config(benchmark).to_dict()
+    for rule in CLOSED_RULES[benchmark]:
         value = config
         for part in rule.key.split("."):
             assert part in value, rule.key

@@ -1,0 +1,38 @@
+"""The data verbs of the CIFAR-10 benchmark: which images a config reads, and fetching, checking and preparing them."""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from jax_mlperf.benchmarks import data_checks
+from jax_mlperf.config import config_reference
+from jax_mlperf.data import cifar10
+from jax_mlperf.errors import UserError
+
+_SOURCES = ("cifar10", "tiny")
+
+
+def settings(config: ConfigDict) -> cifar10.Settings:
+    """Which images the config trains on.
+
+    Raises:
+      UserError: an unknown data source.
+    """
+    data = config.data
+    if data.source not in _SOURCES:
+        raise UserError(f"config.data.source is {data.source!r}; there are: {', '.join(_SOURCES)}")
+    variant = "cifar10-tiny" if data.source == "tiny" else data.source
+    variant = cifar10.TINY if data.source == "tiny" else data.source
+    return cifar10.Settings(variant, data.raw_dir, tiny_images=(data.expected.train, data.expected.eval))
+
+
+def data_command(action: str, config: ConfigDict, data_dir: Path, *, mirror: str | None, workers: int) -> None:
+    """`python -m jax_mlperf data download|verify|prepare` for this benchmark."""
+    chosen = settings(config)
+    if action == "prepare":
+        print(f"prepared {cifar10.prepare(data_dir, chosen)}")
+    elif action == "download":
+        cifar10.download(data_dir, chosen, mirror=mirror)
+    else:
+        data_checks.report(cifar10.verify(data_dir, chosen), "get them again with: python -m jax_mlperf data download "
+                           f"{config_reference(config)} --data_dir={data_dir}")

@@ -1,0 +1,131 @@
+"""The rules of the closed division as data: one table a benchmark.
+
+A rule names a config key, a relation, the allowed value, why, and its source. Sources: "rules" is MLPerf's
+training_rules.adoc of the benchmark's last round; "checker" the compliance checker's files.
+"""
+
+from typing import Any, NamedTuple
+
+
+class Rule(NamedTuple):
+    """`key relation allowed`, with the reason and the source that a violation names."""
+
+    key: str
+    relation: str
+    allowed: Any
+    reason: str
+    source: str
+
+
+_V07 = "rules v0.7 (transformer)"
+_CHECKER = "checker training_0.7.0/closed_transformer.yaml"
+_REFERENCE = "reference retired_benchmarks/transformer/tensorflow/transformer"
+_PARAMETERS = f"{_REFERENCE}/model/model_params.py"
+
+_TRANSFORMER = (
+    Rule("quality_target", "==", 25.0, "the target is 25.0 BLEU, uncased", _V07),
+    Rule("data.source", "==", "wmt", "the data set is WMT17 English-German", f"{_REFERENCE}/../data_download.py"),
+    Rule("data.max_sequence_length", ">", 0, "a length limit must be logged", _CHECKER),
+    Rule("optimizer.name", "in", ("adam", "lazy_adam"), "the optimizer is Adam or LazyAdam", _V07),
+    Rule("optimizer.epsilon", "==", 1e-9, "epsilon is not a free hyperparameter", _CHECKER),
+    Rule("optimizer.base_learning_rate", ">", 0.0, "the learning rate is positive", _CHECKER),
+    Rule("optimizer.warmup_steps", ">=", 1, "the schedule divides by the warm-up steps", f"{_REFERENCE}/transformer_main.py"),
+    Rule("optimizer.beta_1", ">=", 0.0, "beta_1 cannot be negative", _CHECKER),
+    Rule("optimizer.beta_2", ">=", 0.0, "beta_2 cannot be negative", _CHECKER),
+    Rule("optimizer.average_checkpoints", "==", 0, "the reference averages no checkpoints",
+         f"{_REFERENCE}/transformer_main.py"),
+    Rule("label_smoothing", "==", 0.1, "the loss is fixed", f"{_REFERENCE}/utils/metrics.py"),
+    Rule("model.vocab_size", "==", 33_708, "the published vocabulary is used as it is", _PARAMETERS),
+    Rule("data.vocab_target_size", "==", 0, "the published vocabulary is used as it is", _PARAMETERS),
+    Rule("submission.status", "in", ("cloud", "onprem", "preview", "research"), "the checker knows no other",
+         "checker training_0.7.0/closed_common.yaml"),
+    Rule("model.d_model", "==", 1024, "the model is Transformer big", _PARAMETERS),
+    Rule("model.ffn_dim", "==", 4096, "the model is Transformer big", _PARAMETERS),
+    Rule("model.num_heads", "==", 16, "the model is Transformer big", _PARAMETERS),
+    Rule("model.num_layers", "==", 6, "the model is Transformer big", _PARAMETERS),
+    Rule("model.dropout_rate", "==", 0.1, "dropout is fixed", _PARAMETERS),
+    Rule("evaluation.every_steps", "==", 0, "evaluation is once an epoch", _V07),
+    Rule("evaluation.beam_size", "==", 4, "beam search is fixed", _PARAMETERS),
+    Rule("evaluation.alpha", "==", 0.6, "beam search is fixed", _PARAMETERS),
+    Rule("evaluation.extra_length", "==", 50, "beam search is fixed", _PARAMETERS),
+    Rule("rng_impl", "in", ("threefry2x32", "rbg"), "random numbers come from a stock generator",
+         "rules (Random numbers)"),
+    Rule("compute_dtype", "in", ("float32", "bfloat16"), "numerical formats need approval",
+         "rules (Numerical formats)"),
+)
+
+_V40 = "rules v4.0 (resnet)"
+_LARS = "checker training_4.0.0/closed_resnet.yaml"
+_TF2 = "reference retired_benchmarks/resnet-tf2"
+_RESNET50 = (
+    Rule("quality_target", "==", 75.9, "the target is 75.90 % top-1", _V40),
+    Rule("data.source", "==", "imagenet", "the data set is ImageNet 2012", _V40),
+    Rule("data.image_size", "==", 224, "images keep the reference's size", "rules (Data set)"),
+    Rule("data.crop_area", "==", (0.05, 1.0), "the crop is the reference's", f"{_TF2}/imagenet_preprocessing.py"),
+    Rule("data.crop_aspect_ratio", "==", (0.75, 1.33), "the crop is the reference's", f"{_TF2}/imagenet_preprocessing.py"),
+    Rule("data.flip", "==", True, "images are mirrored at random", f"{_TF2}/imagenet_preprocessing.py"),
+    Rule("data.skip_corrupt", "==", False, "no image may be left out", "rules (Data set)"),
+    Rule("model.stage_sizes", "==", (3, 4, 6, 3), "the model is ResNet-50 v1.5", f"{_TF2}/resnet_model.py"),
+    Rule("model.width", "==", 64, "the model is ResNet-50 v1.5", f"{_TF2}/resnet_model.py"),
+    Rule("model.num_classes", "==", 1000, "ImageNet has 1000 classes", f"{_TF2}/resnet_model.py"),
+    Rule("model.bn_momentum", "==", 0.9, "batch norm is fixed", f"{_TF2}/resnet_model.py"),
+    Rule("model.bn_epsilon", "==", 1e-5, "batch norm is fixed", f"{_TF2}/resnet_model.py"),
+    Rule("model.initial_weights", "==", "", "training starts from random weights", "rules (Weight initialization)"),
+    Rule("label_smoothing", "in", (0.0, 0.1), "label smoothing is 0 or 0.1", _V40),
+    Rule("optimizer.name", "in", ("lars", "sgd"), "the optimizer is LARS or SGD", _LARS),
+    Rule("optimizer.epsilon", "==", 0.0, "LARS has no epsilon", _LARS),
+    Rule("optimizer.trust_coefficient", "==", 0.001, "LARS's eta is fixed", f"{_TF2}/lars_optimizer.py"),
+    Rule("optimizer.end_learning_rate", "==", 1e-4, "the end of the schedule is fixed", _LARS),
+    Rule("optimizer.base_learning_rate", ">", 0.0, "the learning rate is positive", _LARS),
+    Rule("optimizer.warmup_epochs", ">=", 0.0, "a warm-up cannot be negative", _LARS),
+    Rule("optimizer.weight_decay", "power of two times", 1e-4, "weight decay is 1e-4 * 2^n", _LARS),
+    Rule("evaluation.every_epochs", "==", 4, "evaluation is every four epochs", _V40),
+    Rule("evaluation.first_epoch", "in", (1, 2, 3, 4), "the offset of the evaluations is at most four epochs", _V40),
+    Rule("compute_dtype", "in", ("float32", "bfloat16"), "numerical formats need approval", "rules (Numerical formats)"),
+    Rule("rng_impl", "in", ("threefry2x32", "rbg"), "random numbers come from a stock generator", "rules (Random numbers)"),
+    Rule("submission.status", "in", ("cloud", "onprem", "preview", "research"), "the checker knows no other",
+         "checker training_4.0.0/closed_common.yaml"),
+)
+
+# Rules that hold under one optimizer only: benchmark -> optimizer.name -> rules.
+_SGD = "checker training_3.1.0/closed_resnet_sgd.yaml"
+BY_OPTIMIZER = {
+    "resnet50": {
+        "sgd": (
+            Rule("optimizer.momentum", "==", 0.9, "SGD's momentum is fixed", _V40),
+            Rule("optimizer.base_learning_rate", "multiple of", 0.001, "SGD's rate is a multiple of 0.001", _SGD),
+        ),
+    },
+}
+
+_TASK_1A = "MLBench, benchmark-tasks.rst, Task 1a"
+_MLBENCH = "mlbench-core mlbench_core"
+_LOADER = f"{_MLBENCH}/dataset/imagerecognition/pytorch/dataloader.py"
+_ALL_REDUCE = "mlbench-benchmarks cifar10-resnet20-all-reduce"
+_CIFAR10 = (
+    Rule("quality_target", "in", (80.0, 70.0), "the target is 80 % top-1 (light: 70 %)", f"{_MLBENCH}/evaluation/goals.py"),
+    Rule("max_epochs", "<=", 164.0, "training ends after 164 epochs", _TASK_1A),
+    Rule("label_smoothing", "==", 0.0, "the loss is the plain cross entropy", _TASK_1A),
+    Rule("model.name", "==", "resnet", "the model is ResNet-20 v1", _TASK_1A),
+    Rule("model.depth", "==", 20, "the model is ResNet-20 v1", _TASK_1A),
+    Rule("model.version", "==", 1, "the model is ResNet-20 v1", _TASK_1A),
+    Rule("model.width", "==", 16, "the model is ResNet-20 v1", f"{_MLBENCH}/models/pytorch/resnet.py"),
+    Rule("model.layout", "==", "mlbench", "the model is MLBench's", f"{_MLBENCH}/models/pytorch/resnet.py"),
+    Rule("data.source", "==", "cifar10", "the data set is CIFAR-10", _TASK_1A),
+    Rule("data.batch_size", "==", 128, "each worker takes 128 samples", _TASK_1A),
+    Rule("data.drop_last", "==", False, "the last batch counts", f"{_MLBENCH}/dataset/util/pytorch/partition.py"),
+    Rule("data.normalisation", "==", "mlbench", "preprocessing is fixed", _LOADER),
+    Rule("data.crop_padding", "==", 4, "augmentation is fixed", _LOADER),
+    Rule("data.crop_mode", "==", "zero", "augmentation is fixed", _LOADER),
+    Rule("data.flip", "==", "random", "augmentation is fixed", _LOADER),
+    Rule("optimizer.name", "==", "sgd", "the optimizer is synchronous SGD", _TASK_1A),
+    Rule("optimizer.schedule", "==", "plateau", "the rate is halved on plateaus of the validation loss", _TASK_1A),
+    Rule("optimizer.base_learning_rate", "==", 0.02, "the rate of one worker is 0.02", _TASK_1A),
+    Rule("optimizer.momentum", "==", 0.9, "momentum is 0.9", _TASK_1A),
+    Rule("optimizer.weight_decay", "==", 1e-4, "weight decay is 1e-4", f"{_ALL_REDUCE}/main.py"),
+    Rule("evaluation.every_epochs", "==", 1.0, "evaluation is once an epoch", f"{_ALL_REDUCE}/main.py"),
+    Rule("evaluation.views", "==", "none", "the image itself is evaluated", f"{_ALL_REDUCE}/main.py"),
+    Rule("rng_impl", "in", ("threefry2x32", "rbg"), "random numbers come from a stock generator", "rules (Random numbers)"),
+)
+
+CLOSED_RULES: dict[str, tuple[Rule, ...]] = {"transformer": _TRANSFORMER, "resnet50": _RESNET50, "cifar10": _CIFAR10}
