@@ -3,8 +3,8 @@
     python run.py --config=configs/resnet50.py
 
 Recipe: LARS at batch 3264, that of the submissions with A100s (35 epochs). Variants:
-  :batch=N   another published recipe that reached 75.9 %: N of 1024, 1536, 1600, 1632, 2048, 2400, 3200, 3264, 4096, 8192,
-             13056, 20480, 32256, 32768, 57344, 65536; closed division too
+  :batch=N   another published recipe that reached 75.9 %: N of 408, 816, 1024, 1536, 1600, 1632, 2048, 2400, 3200,
+             3264, 4096, 8192, 13056, 20480, 32256, 32768, 57344, 65536; closed division too
   :sgd       the fast SGD of v0.7 (batch 3264, 41 epochs); closed division too
   :tiny      a small network on gratings that the program draws, as JPEG in TFRecords; two CPU cores, half a minute to 90 %
 """
@@ -17,6 +17,7 @@ from jax_mlperf.errors import UserError
 # Batch -> base learning rate, warm-up epochs, momentum, weight decay, epochs of the schedule, whose conventions.
 # Results of MLPerf v0.7 to v4.0, five runs each; where no length was published, the last evaluation and a margin.
 _RECIPES = {
+    408: (3.0, 2, 0.9, 5e-5, 37, "nvidia"), 816: (5.3, 2, 0.9, 5e-5, 37, "nvidia"),
     1024: (6.0, 2, 0.9, 2.5e-5, 37, "nvidia"), 1536: (7.2, 2, 0.9, 2e-4, 37, "nvidia"), 1600: (7.4, 2, 0.9, 5e-5, 37, "nvidia"),
     1632: (7.4, 2, 0.9, 5e-5, 37, "nvidia"), 2048: (9.0, 3, 0.9, 5e-5, 37, "nvidia"), 2400: (10.0, 2, 0.9, 5e-5, 37, "nvidia"),
     3200: (11.0, 2, 0.9, 5e-5, 37, "nvidia"), 3264: (10.5, 2, 0.9, 5e-5, 37, "nvidia"), 4096: (13.0, 2, 0.9, 2e-4, 40, "google"),

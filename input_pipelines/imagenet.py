@@ -78,7 +78,7 @@ class ImageNetData:
     ):
         for name, value, known in (("resize", resize, RESIZES), ("eval_crop", eval_crop, EVAL_CROPS)):
             if value not in known:
-                raise UserError(f"{name} is {value!r}: it must be one of {', '.join(known)}")
+                raise UserError(f"config.data.{name} is {value!r}, must be one of {', '.join(known)}")
         meta = read_index_meta(Path(folder))
         self.fingerprint = meta.fingerprint
         self.train_samples = meta.records["train"]

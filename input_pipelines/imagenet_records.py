@@ -98,13 +98,15 @@ class Records:
     def _damaged(self, number: int, error: ValueError) -> None:
         if self._skip_corrupt:
             return
-        raise UserError(f"{self._name(number)} is damaged: {error}; copy the file again or set skip_corrupt") from error
+        raise UserError(f"{self._name(number)} is damaged: {error}; copy the file again, or leave "
+                        "such records out with --config.data.skip_corrupt=true") from error
 
     def _checked_label(self, number: int, label: int) -> int:
         first = self._layout.first_label
         if not 0 <= label - first < self._num_classes:
             raise UserError(
                 f"{self._name(number)} has label {label}: {self._layout.name} shards with {self._num_classes} classes "
-                f"hold {first}..{self._num_classes - 1 + first}; check num_classes and whether labels count from 0 or 1"
+                f"hold {first}..{self._num_classes - 1 + first}; check config.model.num_classes and "
+                "whether labels count from 0 or 1"
             )
         return label - first

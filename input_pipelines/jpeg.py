@@ -54,7 +54,8 @@ def tensorflow(threads: int = 0) -> Any:
 
     What was set up before stays: the first who asks decides.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":  # what JAX sets; at 1 a damaged image prints warnings
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     import tensorflow as tf
 
     with contextlib.suppress(RuntimeError):  # TensorFlow was used before

@@ -1,4 +1,4 @@
-"""Learning rates that change between epochs: functions from the step counter before the update to a rate."""
+"""Learning rates of the CIFAR-10 recipes: functions from the step counter before the update to a rate."""
 
 from collections.abc import Sequence
 
@@ -8,20 +8,18 @@ import optax
 
 
 def multi_step(
-    base: float, steps_per_epoch: float, *, boundaries: Sequence[int], factor: float = 0.1, workers: int = 1,
-    warmup_epochs: float = 0.0,
+    base: float, steps_per_epoch: float, *, boundaries: Sequence[int], workers: int = 1, warmup_epochs: float = 0.0
 ) -> optax.Schedule:
     """Steps down at epoch boundaries, behind a linear warm-up from base to base * workers; constant within an epoch.
 
-    rate(e) = base * (1 + (workers - 1) * min(1, e / warmup_epochs)) * factor**(boundaries at or before e). He et al. 2015:
+    rate(e) = base * (1 + (workers - 1) * min(1, e / warmup_epochs)) * 0.1**(boundaries at or before e). He et al. 2015:
     base 0.1, boundaries 82 and 123 of 164 epochs (32k and 48k steps at batch 128). MLBench's documents until 2020: warm-up of
     5 epochs, boundaries 82 and 109.
 
     Args:
       base: learning rate of one worker.
       steps_per_epoch: of the run.
-      boundaries: epochs, counted from 0, that are the first with a lower rate.
-      factor: what each boundary multiplies the rate by.
+      boundaries: epochs, counted from 0, that are the first with a tenth of the rate before.
       workers: what the warm-up multiplies the rate by.
       warmup_epochs: 0 starts at base * workers.
     """
@@ -30,7 +28,7 @@ def multi_step(
         epoch = jnp.asarray(step) // steps_per_epoch
         warmed = jnp.minimum(1.0, epoch / warmup_epochs) if warmup_epochs else 1.0
         passed = sum((epoch >= boundary).astype(jnp.float32) for boundary in boundaries)
-        return jnp.asarray(base * (1 + (workers - 1) * warmed) * factor**passed, jnp.float32)
+        return jnp.asarray(base * (1 + (workers - 1) * warmed) * 0.1**passed, jnp.float32)
 
     return schedule
 
@@ -44,12 +42,12 @@ def linear_to_zero(steps: int) -> optax.Schedule:
     return schedule
 
 
-def triangle(steps: int, *, start: float = 0.2, peak: float = 0.23, end: float = 0.07) -> optax.Schedule:
-    """From `start` to 1 over int(peak * steps) steps, then to `end`, both linearly.
+def triangle(steps: int) -> optax.Schedule:
+    """From 0.2 to 1 over int(0.23 * steps) steps, then to 0.07, both linearly.
 
     `KellerJordan/cifar10-airbench:legacy/airbench94_compiled.py`, get_lr.
     """
-    warmup = int(peak * steps)
+    start, end, warmup = 0.2, 0.07, int(0.23 * steps)
 
     def schedule(step: jax.typing.ArrayLike) -> jax.Array:
         count = jnp.asarray(step, jnp.float32)

@@ -80,6 +80,7 @@ def _run(config: ConfigDict, flags: argparse.Namespace, workdir: Path, overrides
     from jax_mlperf import benchmarks
     from jax_mlperf.benchmark import Topology
     from jax_mlperf.parallel import cluster
+    from jax_mlperf.parallel.host_memory import keep_freed_memory
     from jax_mlperf.parallel.mesh import make_mesh
     from jax_mlperf.trainer import train
 
@@ -90,6 +91,8 @@ def _run(config: ConfigDict, flags: argparse.Namespace, workdir: Path, overrides
                        heartbeat_timeout_seconds=flags.heartbeat_timeout_seconds)
     cluster.assert_same(fingerprint(config), "the config")
     mesh = make_mesh(config.mesh.data, config.mesh.fsdp)
+    if jax.default_backend() == "cpu":
+        keep_freed_memory()
     if cluster.is_primary():
         benchmarks.generate_data(config, flags.data_dir)
     cluster.barrier("data")

@@ -1,4 +1,7 @@
-"""The slow average that airbench94 copies back into the network (`.../legacy/airbench94_compiled.py`, LookaheadState)."""
+"""The slow average that airbench94 copies back into the network.
+
+Facts: `KellerJordan/cifar10-airbench:legacy/airbench94_compiled.py`, LookaheadState.
+"""
 
 from typing import NamedTuple
 
@@ -8,11 +11,13 @@ import optax
 
 from jax_mlperf.types import PyTree
 
+_EVERY = 5  # steps between two averagings
+
 
 class LookaheadState(NamedTuple):
     """int32 [] updates made, and the average of every parameter."""
 
-    updates: jax.Array
+    updates_made: jax.Array
     average: PyTree
 
 
@@ -21,15 +26,14 @@ def lookahead_keep(step: jax.typing.ArrayLike, total_steps: int) -> jax.Array:
     return 0.95**5 * (jnp.asarray(step, jnp.float32) / total_steps) ** 3
 
 
-def lookahead(total_steps: int, *, every: int = 5) -> optax.GradientTransformation:
-    """Chained behind an optimizer: every few steps the parameters move into their average, and then become it.
+def lookahead(total_steps: int) -> optax.GradientTransformation:
+    """Chained behind an optimizer: every five steps the parameters move into their average, and then become it.
 
     After the last step they become the average as it is. The reference averages the running statistics of batch norm in the
     same way; here these stay as they are.
 
     Args:
       total_steps: of the run.
-      every: steps between two averagings.
 
     Returns:
       a transformation whose `update` needs the parameters.
@@ -41,8 +45,8 @@ def lookahead(total_steps: int, *, every: int = 5) -> optax.GradientTransformati
     def update(updates: PyTree, state: LookaheadState, params: PyTree | None = None) -> tuple[PyTree, LookaheadState]:
         if params is None:
             raise ValueError("lookahead averages the parameters: give them to update")
-        step = state.updates + 1
-        averaging = step % every == 0
+        step = state.updates_made + 1
+        averaging = step % _EVERY == 0
         ends = step == total_steps
         keep = jnp.where(averaging, lookahead_keep(step, total_steps), 1.0)
 

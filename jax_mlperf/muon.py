@@ -11,20 +11,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jax_mlperf.ops.newton_schulz import COEFFICIENTS, newton_schulz
+from jax_mlperf.ops.newton_schulz import newton_schulz
 from jax_mlperf.types import PyTree
 
 
 class MuonState(NamedTuple):
     """int32 [] updates made, and the momentum of every parameter, float32."""
 
-    updates: jax.Array
+    updates_made: jax.Array
     momentum: PyTree
 
 
 def muon(
-    learning_rate: optax.Schedule, *, momentum: float = 0.6, steps: int = 3,
-    coefficients: tuple[float, float, float] = COEFFICIENTS, dtype: jax.typing.DTypeLike = jnp.bfloat16,
+    learning_rate: optax.Schedule, *, momentum: float = 0.6, dtype: jax.typing.DTypeLike = jnp.bfloat16
 ) -> optax.GradientTransformation:
     """Muon for kernels [..., in, out], each taken as the matrix [taps * in, out].
 
@@ -34,7 +33,7 @@ def muon(
     Args:
       learning_rate: from the number of updates made before this one.
       momentum: see above.
-      steps, coefficients, dtype: see ops.newton_schulz.
+      dtype: of the products; see ops.newton_schulz.
 
     Returns:
       a transformation whose `update` needs the parameters and returns what to add to them.
@@ -49,21 +48,19 @@ def muon(
         average = jax.tree.map(lambda m, g: momentum * m + g, state.momentum, gradients)
         ahead = jax.tree.map(lambda m, g: g + momentum * m, average, gradients)
         leaves, structure = jax.tree.flatten(ahead)
-        directions = jax.tree.unflatten(structure, _orthogonalised(leaves, steps, coefficients, dtype))
-        rate = learning_rate(state.updates)
+        directions = jax.tree.unflatten(structure, _orthogonalised(leaves, dtype))
+        rate = learning_rate(state.updates_made)
 
         def change(kernel: jax.Array, direction: jax.Array) -> jax.Array:
             scale = math.sqrt(kernel.shape[-1]) / jnp.linalg.norm(kernel.reshape(-1))
             return kernel * (scale - 1) - rate * direction
 
-        return jax.tree.map(change, params, directions), MuonState(state.updates + 1, average)
+        return jax.tree.map(change, params, directions), MuonState(state.updates_made + 1, average)
 
     return optax.GradientTransformation(init, update)
 
 
-def _orthogonalised(
-    kernels: list[jax.Array], steps: int, coefficients: tuple[float, float, float], dtype: jax.typing.DTypeLike
-) -> list[jax.Array]:
+def _orthogonalised(kernels: list[jax.Array], dtype: jax.typing.DTypeLike) -> list[jax.Array]:
     """The Newton-Schulz iterate of each kernel, float32, all of one shape in one batched product."""
     by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for number, kernel in enumerate(kernels):
@@ -71,7 +68,7 @@ def _orthogonalised(
     results = list(kernels)
     for shape, numbers in by_shape.items():
         stacked = jnp.stack([kernels[number].reshape(-1, shape[-1]) for number in numbers])
-        directions = newton_schulz(stacked, steps=steps, coefficients=coefficients, dtype=dtype)
+        directions = newton_schulz(stacked, dtype=dtype)
         for number, direction in zip(numbers, directions.astype(jnp.float32), strict=True):
             results[number] = direction.reshape(shape)
     return results

@@ -9,7 +9,7 @@ import optax
 
 from jax_mlperf.types import PyTree
 
-Decayed = Literal["kernels", "not_batch_norm", "all"]
+Decayed = Literal["not_batch_norm", "all"]
 
 
 class MomentumState(NamedTuple):
@@ -76,8 +76,8 @@ def momentum_sgd(schedule: optax.Schedule, momentum: float, weight_decay: float,
       momentum: 0.9 in every reference.
       weight_decay: what is added to the gradient per unit of the parameter: 1e-4 in TF1's resnet_run_loop.py; a penalty
         without the half (Keras, TF2) decays by twice its coefficient.
-      decayed: "kernels": arrays of more than one axis; "not_batch_norm": biases beside a kernel too, as the SGD references;
-        "all": batch norm too, as PyTorch's optimizer does.
+      decayed: "not_batch_norm": kernels (arrays of more than one axis) and biases beside one, as the SGD references; "all":
+        batch norm too, as PyTorch's optimizer does.
       rate_in_buffer: m <- momentum m + rate g, w <- w - m (Keras, TF2); otherwise m <- momentum m + g, w <- w - rate m (TF1,
         PyTorch). They differ whenever the rate changes.
       nesterov: the update is that of the buffer one step ahead.
@@ -100,15 +100,11 @@ def decay_mask(params: PyTree, decayed: Decayed) -> PyTree:
     """Which parameters weight decay shrinks: a pytree of bool; see `momentum_sgd`.
 
     Raises:
-      ValueError: `decayed` is none of the three names.
+      ValueError: `decayed` is neither of the two names.
     """
-    def is_kernel(path: Any, leaf: jax.Array) -> bool:
-        return leaf.ndim > 1
-
     with_kernel = {path[:-1] for path, leaf in jax.tree_util.tree_leaves_with_path(params) if leaf.ndim > 1}
     rules: dict[str, Callable[[Any, jax.Array], bool]] = {
-        "kernels": is_kernel,
-        "not_batch_norm": lambda path, leaf: is_kernel(path, leaf) or path[:-1] in with_kernel,
+        "not_batch_norm": lambda path, leaf: path[:-1] in with_kernel,
         "all": lambda path, leaf: True,
     }
     if decayed not in rules:

@@ -27,6 +27,11 @@ class PlateauState(NamedTuple):
     epoch: np.ndarray
 
 
+_FACTOR = 0.5  # what a plateau multiplies the rate by
+_PATIENCE = 1  # epochs without improvement that are borne; the next one lowers the rate
+_THRESHOLD = 0.01  # a loss is better only when it is below the best one less this
+
+
 @dataclass(frozen=True)
 class Plateau:
     """The rule.
@@ -34,17 +39,11 @@ class Plateau:
     Attributes:
       base: learning rate of one worker, from which the warm-up starts.
       workers: k; the warm-up ends at base * k.
-      factor: what a plateau multiplies the rate by.
-      patience: epochs without improvement that are borne; the next one lowers the rate.
-      threshold: a loss is better only when it is below the best one less this.
       min_learning_rate: the rate never falls below it. MLBench sets it to `base`, so that one worker never lowers its rate.
     """
 
     base: float
     workers: int
-    factor: float = 0.5
-    patience: int = 1
-    threshold: float = 0.01
     min_learning_rate: float = 0.02
 
     @property
@@ -65,13 +64,13 @@ class Plateau:
             return _state(best, bad_epochs, self.base * (1 + (self.workers - 1) * share), epoch)
         if epoch - 1 < self.warmup_epochs:  # the first epoch after a warm-up that did not end with an epoch
             rate = self.base * self.workers
-        if validation_loss < best - self.threshold:
+        if validation_loss < best - _THRESHOLD:
             best, bad_epochs = validation_loss, 0
         else:
             bad_epochs += 1
-        if bad_epochs > self.patience:
+        if bad_epochs > _PATIENCE:
             bad_epochs = 0
-            rate = max(rate * self.factor, self.min_learning_rate)
+            rate = max(rate * _FACTOR, self.min_learning_rate)
         return _state(best, bad_epochs, rate, epoch)
 
 

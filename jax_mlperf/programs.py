@@ -62,7 +62,7 @@ def dispatch_size(benchmark: Benchmark, step: int) -> int:
 
 
 def _automatic_dispatch_size() -> int:
-    """One on the CPU, where gradients of convolutions are many times slower in a loop; many where the host has to keep up."""
+    """One on the CPU, where more bring nothing; many where the host has to keep up with a fast device."""
     return 1 if jax.default_backend() == "cpu" else STEPS_PER_DISPATCH
 
 

@@ -28,10 +28,10 @@ def transformer_schedule(base: float, d_model: int, warmup_steps: int) -> optax.
     return schedule
 
 
-def polynomial_schedule(base: float, end: float, warmup_steps: float, decay_steps: float, power: float = 2.0) -> optax.Schedule:
-    """Linear warm-up, then polynomial decay: the schedule of MLPerf's LARS and of its fast SGD.
+def polynomial_schedule(base: float, end: float, warmup_steps: float, decay_steps: float) -> optax.Schedule:
+    """Linear warm-up, then polynomial decay of power 2: the schedule of MLPerf's LARS and of its fast SGD.
 
-    lr(s) = base s / W for s <= W, then end + (base - end) (1 - (s - W) / D)**power, and `end` behind W + D. The TF2 reference
+    lr(s) = base s / W for s <= W, then end + (base - end) (1 - (s - W) / D)**2, and `end` behind W + D. The TF2 reference
     and JAX 0.7 evaluate it at the number of updates made before this one (`optimizer.iterations` in lars_util.py and
     lars_optimizer.py of `mlcommons/training:retired_benchmarks/resnet-tf2`), so that the first update has rate 0; so does
     the counter of this project's optimizers. NVIDIA's MXNet code counts from 1 (`Optimizer._update_count`): its update after s
@@ -42,7 +42,6 @@ def polynomial_schedule(base: float, end: float, warmup_steps: float, decay_step
       end: last rate; 1e-4 in the closed division.
       warmup_steps: W, at least 0, not necessarily whole.
       decay_steps: D: total - W + 1 in TF2 and JAX 0.7, total - W in NVIDIA's code.
-      power: 2 in the closed division.
 
     Raises:
       ValueError: warmup_steps is negative, or decay_steps is not positive.
@@ -53,7 +52,7 @@ def polynomial_schedule(base: float, end: float, warmup_steps: float, decay_step
     def schedule(step: jax.typing.ArrayLike) -> jax.Array:
         count = jnp.asarray(step, jnp.float32)
         remaining = jnp.clip(1.0 - (count - warmup_steps) / decay_steps, 0.0, 1.0)
-        decayed = end + (base - end) * remaining**power
+        decayed = end + (base - end) * jnp.square(remaining)
         return jnp.where(count < warmup_steps, base * count / (warmup_steps or 1.0), decayed)
 
     return schedule

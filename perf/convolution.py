@@ -59,14 +59,15 @@ def programs(form: Convolution, shape: tuple[int, int, int, int, int, int, Paddi
                  lambda x, kernel, gradient: jax.vjp(lambda x: forward(x, kernel), x)[1](gradient)[0],
                  lambda x, kernel, gradient: jax.vjp(lambda kernel: forward(x, kernel), kernel)[1](gradient)[0]]
 
-    def repeated(function: Convolution) -> Convolution:
+    def repeated(function: Convolution) -> Callable[..., tuple[jax.Array, jax.Array]]:
         def body(carry: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
             out = function(x + carry, kernel + carry, gradient + carry)
             return carry + 1e-9 * out.ravel()[0], out
         return lambda *_: lax.scan(body, jnp.float32(0), length=2)
 
     def call(function: Convolution) -> Callable[[], None]:
-        compiled = jax.jit(repeated(function) if scan else function).lower(x, kernel, gradient).compile()
+        body: Callable[..., object] = repeated(function) if scan else function
+        compiled = jax.jit(body).lower(x, kernel, gradient).compile()
         return lambda: jax.block_until_ready(compiled(x, kernel, gradient))
 
     return [call(function) for function in functions]

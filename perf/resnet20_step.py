@@ -139,7 +139,7 @@ def _sides() -> dict[str, Side]:
 
 
 SIDES = _sides()
-DEFAULT = [name for name in SIDES if name != "plain-scan"]  # 18 times slower than anything else
+DEFAULT = [name for name in SIDES if name != "plain-scan"]  # many times slower than anything else
 
 
 def time_sides(runs: dict[str, Run], rounds: int, steps: int) -> dict[str, list[tuple[float, float]]]:

@@ -79,20 +79,19 @@ def test_lars_where_a_norm_is_zero_has_trust_one():
 
 @pytest.mark.parametrize("inside, last", [(True, -6.439), (False, -3.5149)])
 def test_rate_inside_or_outside_the_buffer(inside, last):
-    optimizer = momentum_sgd(lambda step: jnp.where(step < 2, 1.0, 0.1), 0.9, 0.0, decayed="kernels", rate_in_buffer=inside)
+    optimizer = momentum_sgd(lambda step: jnp.where(step < 2, 1.0, 0.1), 0.9, 0.0, decayed="all", rate_in_buffer=inside)
     assert float(run(optimizer, jnp.zeros(()), jnp.ones(()), 4)[-1]) == pytest.approx(last, rel=1e-6)
 
 
 def test_nesterov_is_optax_nesterov():
     rates = lambda step: 0.1 / (1.0 + step)  # noqa: E731
-    ours = momentum_sgd(rates, 0.9, 0.0, decayed="kernels", rate_in_buffer=False, nesterov=True)
+    ours = momentum_sgd(rates, 0.9, 0.0, decayed="all", rate_in_buffer=False, nesterov=True)
     gradients = {"kernel": jnp.array([[1.0, 2.0]]), "bias": jnp.array([0.5, -1.0])}
     theirs = run(optax.sgd(rates, 0.9, nesterov=True), START, gradients, 3)[-1]
     jax.tree.map(np.testing.assert_allclose, run(ours, START, gradients, 3)[-1], theirs)
 
 
-@pytest.mark.parametrize("decayed, expected", [("kernels", (True, False, False)), ("not_batch_norm", (True, True, False)),
-                                               ("all", (True, True, True))])
+@pytest.mark.parametrize("decayed, expected", [("not_batch_norm", (True, True, False)), ("all", (True, True, True))])
 def test_what_decays(decayed, expected):
     params = {"fc1": START, "bn0": {"scale": jnp.ones(2), "bias": jnp.ones(2)}}
     mask = decay_mask(params, decayed)
@@ -104,5 +103,5 @@ def test_what_decays(decayed, expected):
 
 
 def test_unknown_rule_of_decay():
-    with pytest.raises(ValueError, match="decayed 'none' is unknown; there are: kernels, not_batch_norm, all"):
+    with pytest.raises(ValueError, match="decayed 'none' is unknown; there are: not_batch_norm, all"):
         decay_mask(START, "none")

@@ -40,3 +40,9 @@ def test_a_scaling_study_writes_what_the_plots_need(tmp_path):
 def test_a_config_without_workers_is_refused(tmp_path):
     with pytest.raises(UserError, match="needs config.data.workers, which transformer has not"):
         scaling(load_config("transformer:tiny"), tmp_path, tmp_path, (1,))
+
+
+def test_too_many_workers_are_refused_before_any_training(tmp_path):
+    with pytest.raises(UserError, match="64 images over 100 workers are 0 for one of them"):
+        scaling(load_config("cifar10:tiny", SMALL), tmp_path, tmp_path / "study", (1, 100))
+    assert not (tmp_path / "study").exists()

@@ -133,22 +133,31 @@ def test_a_budget_that_ends_at_an_evaluation_point_ends_the_run_there(tmp_path, 
     assert blocks == [("block_start", 1), ("block_stop", 1), ("block_start", 2), ("block_stop", 2)]
 
 
+TWO_EPOCHS = {"max_epochs": 2.0, "quality_target": 2.0}
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory, one_device):
+    """Parameters after two epochs on one device."""
+    workdir, benchmark = tmp_path_factory.mktemp("learned"), ToyBenchmark(toy_config(**TWO_EPOCHS))
+    train(benchmark, one_device, workdir)
+    return final_params(workdir, benchmark, one_device)
+
+
 @pytest.mark.parametrize("change", [{"steps_per_dispatch": 3}, {"accumulation_steps": 4}])
-def test_dispatch_size_and_accumulation_do_not_change_what_is_learned(tmp_path, one_device, change):
-    values = {"max_epochs": 2.0, "quality_target": 2.0}
-    train(ToyBenchmark(toy_config(**values)), one_device, tmp_path / "a")
-    train(ToyBenchmark(toy_config(**values, **change)), one_device, tmp_path / "b")
-    benchmark = ToyBenchmark(toy_config(**values))
-    a, b = (final_params(tmp_path / name, benchmark, one_device) for name in "ab")
-    jax.tree.map(lambda left, right: np.testing.assert_allclose(left, right, rtol=2e-5, atol=1e-6), a, b)
+def test_dispatch_size_and_accumulation_do_not_change_what_is_learned(tmp_path, one_device, learned, change):
+    benchmark = ToyBenchmark(toy_config(**TWO_EPOCHS, **change))
+    train(benchmark, one_device, tmp_path)
+    params = final_params(tmp_path, benchmark, one_device)
+    jax.tree.map(lambda left, right: np.testing.assert_allclose(left, right, rtol=2e-5, atol=1e-6), params, learned)
 
 
-@pytest.mark.parametrize(("data", "fsdp"), [(8, 1), (1, 8), (2, 4)])
+@pytest.mark.parametrize(("data", "fsdp"), [
+    pytest.param(8, 1, marks=pytest.mark.slow), pytest.param(1, 8, marks=pytest.mark.slow), (2, 4)])
 def test_eight_devices_learn_what_one_learns(tmp_path, one_device, data, fsdp):
-    values = {"max_epochs": 2.0, "quality_target": 2.0, "hidden": 1024}
-    train(ToyBenchmark(toy_config(**values)), one_device, tmp_path / "a")
-    mesh = make_mesh(data, fsdp)
-    benchmark = ToyBenchmark(toy_config(**values), Topology(8, mesh=mesh))
+    config, mesh = toy_config(**TWO_EPOCHS, hidden=1024), make_mesh(data, fsdp)
+    train(ToyBenchmark(config), one_device, tmp_path / "a")
+    benchmark = ToyBenchmark(config, Topology(8, mesh=mesh))
     train(benchmark, mesh, tmp_path / "b")
     a, b = final_params(tmp_path / "a", benchmark, one_device), final_params(tmp_path / "b", benchmark, mesh)
     jax.tree.map(lambda left, right: np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-5), a, b)

@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, Quality, Topology, TrainState
 from jax_mlperf.benchmarks.cifar10_data import settings
 from jax_mlperf.benchmarks.cifar10_optimizer import Cifar10Optimizer
+from jax_mlperf.benchmarks.config_checks import COMMON, check_bounds, check_dtype, check_length
 from jax_mlperf.data import cifar10
 from jax_mlperf.data.cifar10_sampling import TrainOrder, eval_batches
 from jax_mlperf.errors import UserError
@@ -44,6 +45,12 @@ from jax_mlperf.types import PyTree
 
 _NORMALISATIONS = {"mlbench": MLBENCH_STD, "airbench": AIRBENCH_STD}
 _FLIPS = ("none", "random", "alternating")
+_BOUNDS = (
+    ("data.workers", ">=", 1), ("data.crop_padding", ">=", 0), ("model.widths", ">=", 1), ("optimizer.milestones", ">=", 1),
+    *((f"optimizer.{part}_learning_rate", ">", 0) for part in ("filter", "head", "bias", "stem_bias")),
+    ("optimizer.muon_momentum", ">=", 0), ("optimizer.muon_momentum", "<", 1), ("optimizer.decay_per_sample", ">=", 0),
+    ("optimizer.stem_bias_epochs", ">=", 0),
+)
 _SIZE = 32
 # Training images whose patches the whitening filter is made of (airbench94_muon.py).
 _WHITENING_IMAGES = 5_000
@@ -83,11 +90,15 @@ class Cifar10Benchmark(Benchmark):
                                      mesh=topology.mesh, model_state_spec=self.model_state_spec)
 
     def _check(self, config: ConfigDict) -> None:
-        for key, value in (("data.workers", config.data.workers), ("data.batch_size", config.data.batch_size),
-                           ("evaluation.batch_size", config.evaluation.batch_size),
-                           ("evaluation.every_epochs", config.evaluation.every_epochs)):
-            if value < 1:
-                raise UserError(f"config.{key} is {value}, must be at least 1")
+        check_bounds(config, (*COMMON, *_BOUNDS))
+        check_dtype(config)
+        check_length(config, "model.widths", 3)
+        if config.microbatch_per_device:
+            raise UserError(f"config.microbatch_per_device is {config.microbatch_per_device}, but cifar10 takes all rows of a "
+                            "device at once: leave it at 0")
+        milestones = config.optimizer.milestones
+        if list(milestones) != sorted(set(milestones)):
+            raise UserError(f"config.optimizer.milestones is {milestones!r}, must increase")
         for key, known in (("normalisation", _NORMALISATIONS), ("flip", _FLIPS)):
             if config.data[key] not in known:
                 raise UserError(f"config.data.{key} is {config.data[key]!r}; there are: {', '.join(known)}")

@@ -10,12 +10,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from input_pipelines.imagenet import ImageNetData
 from input_pipelines.imagenet_crops import RandomCrop
 from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, Quality, Topology, TrainState
+from jax_mlperf.benchmarks.resnet50_checks import check_config, check_samples
 from jax_mlperf.benchmarks.resnet50_data import settings
 from jax_mlperf.data.imagenet import prepared_folder, raw_folder
 from jax_mlperf.errors import UserError
@@ -41,12 +44,7 @@ class ResNet50Benchmark(Benchmark):
 
     def __init__(self, config: ConfigDict, topology: Topology, data_dir: Path) -> None:
         super().__init__(config, topology, data_dir)
-        for key, value in (("data.batch_size", config.data.batch_size), ("data.image_size", config.data.image_size),
-                           ("evaluation.batch_size", config.evaluation.batch_size),
-                           ("evaluation.first_epoch", config.evaluation.first_epoch),
-                           ("evaluation.every_epochs", config.evaluation.every_epochs)):
-            if value < 1:
-                raise UserError(f"config.{key} is {value}, must be at least 1")
+        check_config(config)
         self.quality = Quality({"accuracy": config.quality_target})
         self.global_batch_size = config.data.batch_size
         self.accumulation_steps = self._accumulation_steps()
@@ -71,12 +69,14 @@ class ResNet50Benchmark(Benchmark):
         if any(not file.present for file in self.data_files()):
             return None
         data = self.config.data
-        return ImageNetData(
+        images = ImageNetData(
             prepared_folder(self.data_dir, settings(self.config)), global_batch_size=data.batch_size, image_size=data.image_size,
             num_classes=self.config.model.num_classes, resize=data.resize, eval_crop=data.eval_crop,
             crop=RandomCrop(data.crop_area, data.crop_aspect_ratio, attempts=data.crop_attempts),
             cache_eval=self.config.evaluation.keep_decoded, skip_corrupt=data.skip_corrupt, decode_threads=data.decode_threads,
             process_index=self.topology.process_index, process_count=self.topology.process_count)
+        check_samples(self.config, images.train_samples, images.eval_samples)
+        return images
 
     def data_files(self) -> list[DataFile]:
         """The index of the shards."""
@@ -257,8 +257,13 @@ class ResNet50Benchmark(Benchmark):
                 *(LogEntry("weights_initialization", None, {"tensor": name}) for name in mlperf_names(params))]
 
     def closing_entries(self) -> list[LogEntry]:
-        """How many records were left out because they could not be decoded."""
-        return [LogEntry("corrupt_records_skipped", self.data.skipped)] if self.data and self.config.data.skip_corrupt else []
+        """How many records all processes left out because they could not be decoded (since the last resumption)."""
+        if not self.data or not self.config.data.skip_corrupt:
+            return []
+        skipped = np.asarray(self.data.skipped)
+        if jax.process_count() > 1:
+            skipped = multihost_utils.process_allgather(skipped)
+        return [LogEntry("corrupt_records_skipped", int(np.sum(skipped)))]
 
     def learning_rate(self, step: int) -> float:
         """The rate of the update that follows `step` updates; the first one has rate 0."""

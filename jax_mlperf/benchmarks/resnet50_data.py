@@ -5,6 +5,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from jax_mlperf.benchmarks import data_checks
+from jax_mlperf.benchmarks.config_checks import check_bounds
 from jax_mlperf.config import config_reference
 from jax_mlperf.data import imagenet
 from jax_mlperf.errors import UserError
@@ -16,11 +17,12 @@ def settings(config: ConfigDict) -> imagenet.Settings:
     """Which images the config trains on.
 
     Raises:
-      UserError: an unknown data source.
+      UserError: an unknown data source, or sizes below 1.
     """
     data = config.data
     if data.source not in _SOURCES:
         raise UserError(f"config.data.source is {data.source!r}; there are: {', '.join(_SOURCES)}")
+    check_bounds(config, [(f"data.{key}", ">=", 1) for key in ("image_size", "expected.train", "expected.eval")])
     variant = imagenet.TINY if data.source == "tiny" else data.source
     return imagenet.Settings(variant, data.raw_dir, tiny_images=(data.expected.train, data.expected.eval),
                              tiny_size=data.image_size)
@@ -32,7 +34,9 @@ def data_command(action: str, config: ConfigDict, data_dir: Path, *, mirror: str
     if action == "prepare":
         print(f"prepared {imagenet.prepare(data_dir, chosen, workers=workers)}")
     elif action == "download":
-        raise UserError(imagenet.instructions(data_dir, chosen))
+        if chosen.variant != imagenet.TINY:
+            raise UserError(imagenet.instructions(data_dir, chosen))
+        print("nothing to download: data prepare generates the images of this config")
     else:
         data_checks.report(imagenet.verify(data_dir, chosen, workers=workers),
                            f"see: python -m jax_mlperf data download {config_reference(config)} --data_dir={data_dir}")

@@ -134,12 +134,14 @@ def find_shards(raw: Path) -> tuple[str, Path, dict[str, list[ShardEntry]]]:
     if not found:
         raise UserError(
             f"no ImageNet TFRecord shards in {raw} (or its imagenet2012/5.1.0, train and validation): "
-            f"needed are train-00000-of-01024 ... or imagenet2012-train.tfrecord-00000-of-01024 ..., or {' and '.join(TARS)}"
+            f"needed are train-00000-of-01024 ... or imagenet2012-train.tfrecord-00000-of-01024 ..., or {' and '.join(TARS)}; "
+            "mend --config.data.raw_dir or --data_dir"
         )
     layouts = sorted({layout for layout, _ in found})
     if len(layouts) > 1:
         places = " and ".join(f"{layout} in {place}" for layout, place in found)
-        raise UserError(f"{raw} holds ImageNet shards of both layouts ({places}): set raw_dir to one of them")
+        raise UserError(f"{raw} holds ImageNet shards of both layouts ({places}): keep one, or set "
+                        "--config.data.raw_dir to the folder of one")
     layout, place = found[-1]  # the highest version
     return layout, place, {split: _split_shards(place, layout, split) for split in SPLITS}
 
@@ -180,7 +182,10 @@ def _split_shards(place: Path, layout: str, split: str) -> list[ShardEntry]:
     if missing or len(files) != totals[0]:
         problem = f"{missing[0]:05d} is missing ({len(missing)} are)" if missing else "is there twice"
         raise UserError(f"{place}: a {split} shard {problem}: all {totals[0]} are needed once")
-    stats = [path.stat() for _, _, path in files]
+    try:
+        stats = [path.stat() for _, _, path in files]
+    except OSError as error:  # a link to nowhere
+        raise UserError(f"cannot read {error.filename}: {error.strerror}; put the shard there") from error
     return [
         [str(path.relative_to(place)), stat.st_size, stat.st_mtime_ns]
         for (_, _, path), stat in zip(files, stats, strict=True)
@@ -219,8 +224,11 @@ def verify(data_dir: str | os.PathLike[str], settings: Settings, *, workers: int
     """
     tiny = settings.variant == TINY
     raw = raw_folder(data_dir, settings)
-    if not tiny and not _candidates(raw) and tars_in(raw):
+    packed = not tiny and not _candidates(raw) and tars_in(raw)
+    if packed:
         raw = Path(data_dir) / "imagenet.tfrecord"  # where prepare puts the tars' shards
+    if (tiny or packed) and not _candidates(raw):
+        raise UserError(f"{raw} holds no shards yet: run data prepare with this config, which writes them")
     _, place, shards = find_shards(raw)
     expected = dict(zip(SPLITS, settings.tiny_images, strict=True)) if tiny else IMAGENET_SAMPLES
     checks = []
@@ -250,8 +258,6 @@ def _check_shard(path: Path) -> tuple[Check, int]:
 
 def instructions(data_dir: str | os.PathLike[str], settings: Settings) -> str:
     """What to fetch by hand and where to put it: ImageNet needs an account."""
-    if settings.variant == TINY:
-        return "nothing to download: data prepare generates the images of this config"
     files = "\n".join(
         f"  {source.name}  {f'{source.size:,} bytes  ' if source.size else ''}md5 {source.md5}" for source in IMAGENET
     )
@@ -269,7 +275,8 @@ def instructions(data_dir: str | os.PathLike[str], settings: Settings) -> str:
 def _generate_tiny(data_dir: str | os.PathLike[str], settings: Settings) -> Path:
     """Writes the generated shards, 4 of training and 2 of evaluation images, unless they are there."""
     if settings.raw_dir:
-        raise UserError(f"raw_dir is {settings.raw_dir!r}, but the images of this config are generated: leave it empty")
+        raise UserError(f"config.data.raw_dir is {settings.raw_dir!r}, but the images of this config are generated: "
+                        "leave it empty")
     folder = raw_folder(data_dir, settings)
     fingerprint = records.fingerprint([FORMAT, dataclasses.asdict(settings)])
     if (records.read_meta(folder) or {}).get("fingerprint") != fingerprint:

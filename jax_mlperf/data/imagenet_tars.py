@@ -67,13 +67,13 @@ def write_shards_of_tars(
     meta = records.read_meta(folder)
     if meta is not None and meta["tars"] != key:
         raise UserError(f"{folder} holds shards of other tars than those in {raw}: remove it")
-    folder.mkdir(parents=True, exist_ok=True)
-    records.write_meta(folder, {"tars": key})
     if _complete(folder, shards):
         return folder
     train = _train_members(raw / TRAIN_TAR)
     synsets = sorted({member.synset for member in train})
     validation = _validation_members(raw, synsets)
+    folder.mkdir(parents=True, exist_ok=True)
+    records.write_meta(folder, {"tars": key})  # once the tars are known to be whole: damaged ones are replaced
     for split, tar, members, count in (
         ("validation", raw / VALIDATION_TAR, validation, shards[1]), ("train", raw / TRAIN_TAR, train, shards[0]),
     ):  # fmt: skip

@@ -57,12 +57,12 @@ def index_shard(path: Path) -> tuple[np.ndarray, np.ndarray]:
       offsets of the payloads in bytes and their lengths, int64 [records] each.
 
     Raises:
-      UserError: a header's CRC does not hold, or the file ends within a record.
+      UserError: the file cannot be read, a header's CRC does not hold, or the file ends within a record.
     """
     offsets: list[int] = []
     lengths: list[int] = []
     position = 0
-    with open(path, "rb", buffering=0) as file:
+    with _opened(path) as file:
         size = os.fstat(file.fileno()).st_size
         while position < size:
             header = os.pread(file.fileno(), HEADER_BYTES, position)
@@ -80,6 +80,13 @@ def index_shard(path: Path) -> tuple[np.ndarray, np.ndarray]:
             if position > size:
                 raise _truncated(path, len(offsets) - 1, size)
     return np.array(offsets, np.int64), np.array(lengths, np.int64)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return open(path, "rb", buffering=0)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; copy the file again") from error
 
 
 def _truncated(path: Path, record: int, size: int) -> UserError:

@@ -12,6 +12,7 @@ from jax_mlperf.ops.gelu import gelu
 from jax_mlperf.ops.max_pool import max_pool
 from jax_mlperf.ops.whitening import PATCH
 
+_CLASSES = 10
 STEM_FEATURES = 2 * 3 * PATCH**2
 _ZEROS = nnx.initializers.zeros_init()
 
@@ -19,11 +20,11 @@ _ZEROS = nnx.initializers.zeros_init()
 class Group(nnx.Module):
     """conv - max-pool 2 - BN - GELU - conv - BN - GELU, all convolutions 3x3."""
 
-    def __init__(self, in_features: int, features: int, *, bn_momentum: float, bn_group_size: int, workers: int,
-                 dtype: jax.typing.DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, in_features: int, features: int, *, bn_group_size: int, workers: int, dtype: jax.typing.DTypeLike,
+                 rngs: nnx.Rngs):
         def norm() -> BatchNorm:
             # 1e-12 bounds nothing but a channel without variance; the statistics are float32.
-            return BatchNorm(features, momentum=bn_momentum, epsilon=1e-12, use_scale=False, group_size=bn_group_size,
+            return BatchNorm(features, momentum=0.6, epsilon=1e-12, use_scale=False, group_size=bn_group_size,
                              workers=workers, dtype=dtype, rngs=rngs)
 
         self.conv1 = Conv(in_features, features, 3, padding="SAME", kernel_init=_ZEROS, dtype=dtype, rngs=rngs)
@@ -47,30 +48,26 @@ class Airbench(nnx.Module):
 
     Args:
       widths: channels of the groups.
-      num_classes: of the linear layer.
       whitening: the stem's kernel is the one given to each call (see ops.whitening), only its bias is trained; otherwise the
         kernel is a parameter like any other.
       dirac_init: the first in_features outputs of each 3x3 convolution start as copies of its inputs.
       zero_stem_bias: airbench94 starts the stem's bias at 0, airbench94_muon at PyTorch's default.
       logit_scale: factor of the logits: 1/256 (airbench94_muon: 1 / widths[-1]), 1/9 (airbench94).
-      bn_momentum: part of the running statistics that one step keeps.
       bn_group_size, workers: see models.batch_norm.BatchNorm.
       dtype: of activations and convolutions; the linear layer is float32.
       rngs: stream "params".
     """
 
-    def __init__(self, *, widths: tuple[int, int, int] = (64, 256, 256), num_classes: int = 10, whitening: bool = True,
-                 dirac_init: bool = True, zero_stem_bias: bool = False, logit_scale: float = 1 / 256,
-                 bn_momentum: float = 0.6, bn_group_size: int = 0, workers: int = 0, dtype: jax.typing.DTypeLike = jnp.bfloat16,
-                 rngs: nnx.Rngs):
+    def __init__(self, *, widths: tuple[int, int, int] = (64, 256, 256), whitening: bool = True, dirac_init: bool = True,
+                 zero_stem_bias: bool = False, logit_scale: float = 1 / 256, bn_group_size: int = 0, workers: int = 0,
+                 dtype: jax.typing.DTypeLike = jnp.bfloat16, rngs: nnx.Rngs):
         self.dtype, self.logit_scale = jnp.dtype(dtype), logit_scale
         self.stem_kernel = None if whitening else nnx.Param(jnp.zeros((PATCH, PATCH, 3, STEM_FEATURES)))
         self.stem_bias = nnx.Param(jnp.zeros(STEM_FEATURES))
         self.groups = nnx.List([
-            Group(in_features, features, bn_momentum=bn_momentum, bn_group_size=bn_group_size, workers=workers,
-                  dtype=dtype, rngs=rngs)
+            Group(in_features, features, bn_group_size=bn_group_size, workers=workers, dtype=dtype, rngs=rngs)
             for in_features, features in zip((STEM_FEATURES, *widths), widths, strict=False)])
-        self.head = nnx.Linear(widths[-1], num_classes, use_bias=False, kernel_init=_ZEROS, rngs=rngs)
+        self.head = nnx.Linear(widths[-1], _CLASSES, use_bias=False, kernel_init=_ZEROS, rngs=rngs)
         self._initialise(dirac_init, zero_stem_bias, rngs)
 
     def _initialise(self, dirac_init: bool, zero_stem_bias: bool, rngs: nnx.Rngs) -> None:
@@ -89,7 +86,7 @@ class Airbench(nnx.Module):
     def __call__(
         self, images: jax.Array, whitening: jax.Array | None, *, train: bool, weights: jax.Array | None = None
     ) -> jax.Array:
-        """Logits float32 [B, num_classes] of normalised images [B, 32, 32, 3].
+        """Logits float32 [B, 10] of normalised images [B, 32, 32, 3].
 
         Args:
           images: any float dtype.

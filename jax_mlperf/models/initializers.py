@@ -2,10 +2,15 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+from jax_mlperf.models.convolution import Conv
+
+ConvInit = Literal["tf1", "he", "xavier_gaussian"]
 
 # Standard deviation of a standard normal number that lies between -2 and 2, by which variance scaling widens it.
 _TRUNCATED_DEVIATION = 0.87962566103423978
@@ -46,3 +51,25 @@ def fill(
     for param, size, scale in zip(params, sizes, scales, strict=True):
         param[...] = numbers[start:start + size].reshape(param.shape) * scale
         start += size
+
+
+# Name -> (distribution of variance 1, scale). TF1's resnet_model.py (and lecun_normal of JAX 0.7's code): variance scaling 1;
+# TF2's: he_normal; NVIDIA's 0.7 code: Xavier gaussian of magnitude 2, not truncated. All by fan-in.
+_KINDS: dict[str, tuple[Callable[[jax.Array, int], jax.Array], float]] = {
+    "tf1": (truncated_normal, 1.0),
+    "he": (truncated_normal, 2.0),
+    "xavier_gaussian": (normal, 2.0),
+}
+
+
+def initialize_kernels(model: nnx.Module, conv_init: ConvInit, key: jax.Array) -> None:
+    """Fills the kernel of every `Conv` in the model with independent numbers of variance scale / fan-in, all from one draw.
+
+    Args:
+      model: its `Conv` kernels [k, k, in, out] are replaced.
+      conv_init: "tf1" (truncated normal, scale 1), "he" (truncated normal, scale 2) or "xavier_gaussian" (normal, scale 2).
+      key: random key.
+    """
+    draw, scale = _KINDS[conv_init]
+    kernels = [module.kernel for _, module in nnx.iter_modules(model) if isinstance(module, Conv)]
+    fill(kernels, draw, [math.sqrt(scale / math.prod(kernel.shape[:-1])) for kernel in kernels], key)

@@ -10,7 +10,7 @@ from flax import nnx
 
 from jax_mlperf.models.batch_norm import BatchNorm
 from jax_mlperf.models.convolution import Conv
-from jax_mlperf.models.kernel_init import ConvInit, check_conv_init, initialize_kernels
+from jax_mlperf.models.initializers import ConvInit, initialize_kernels
 from jax_mlperf.ops.convolution import Padding, conv2d
 from jax_mlperf.ops.max_pool import max_pool
 
@@ -91,7 +91,7 @@ class ResNet(nnx.Module):
         1 of 2x2 pixels with 12 channels (even image sizes only).
       padding: of 3x3 windows with stride 2: "same" (0, 1) as TF2 and JAX 0.7; "symmetric" (1, 1) as NVIDIA and PyTorch; "tf1"
         (1, 1) in convolutions and (0, 1) in the max-pool. Weights are not interchangeable between them.
-      conv_init: kernels' initial values: "tf1", "he" or "xavier_gaussian", see `models.kernel_init`.
+      conv_init: kernels' initial values: "tf1", "he" or "xavier_gaussian", see `models.initializers`.
       zero_gamma: the last batch norm of a block starts with scale 0 (JAX 0.7), so that the block starts as its shortcut.
       bn_group_size, bn_group_devices, bn_momentum, bn_epsilon: see `models.batch_norm.BatchNorm`.
       dtype: of activations and products; parameters, statistics and logits are float32.
@@ -107,8 +107,7 @@ class ResNet(nnx.Module):
         bn_group_devices: int = 1, bn_momentum: float = 0.9, bn_epsilon: float = 1e-5,
         dtype: jax.typing.DTypeLike = jnp.bfloat16, rngs: nnx.Rngs,
     ):
-        check_conv_init(conv_init)
-        for what, value, names in (("stem", stem, Stem), ("padding", padding, PaddingStyle)):
+        for what, value, names in (("stem", stem, Stem), ("padding", padding, PaddingStyle), ("conv_init", conv_init, ConvInit)):
             if value not in get_args(names):
                 raise ValueError(f"{what} {value!r} is unknown; there are: {', '.join(get_args(names))}")
         settings = ResNetSettings(padding, zero_gamma, bn_group_size, bn_group_devices, bn_momentum, bn_epsilon, jnp.dtype(dtype))

@@ -18,6 +18,7 @@ from jax_mlperf.models.batch_norm import BatchNorm
 from jax_mlperf.models.convolution import Conv
 from jax_mlperf.models.initializers import fill, normal, truncated_normal, uniform
 
+_CLASSES = 10
 Layout = Literal["mlbench", "tensorflow", "he"]
 
 # Both sides, also at stride 2, where "SAME" would pad (0, 1).
@@ -101,9 +102,7 @@ class ResNetCifar(nnx.Module):
       version: 1 (He et al. 2015) or 2 (pre-activation).
       layout: see above.
       width: channels of the first group.
-      num_classes: of the linear layer.
-      bn_momentum: part of the running statistics that one step keeps.
-      bn_group_size, bn_group_devices, workers: see models.batch_norm.BatchNorm (`group_size`, `group_devices`).
+      bn_group_size, workers: see models.batch_norm.BatchNorm.
       dtype: of activations and convolutions; pooling and linear layer are float32.
       rngs: stream "params".
 
@@ -111,14 +110,13 @@ class ResNetCifar(nnx.Module):
       UserError: depth, version or layout is none of the above.
     """
 
-    def __init__(self, *, depth: int, version: int = 1, layout: Layout = "mlbench", width: int = 16, num_classes: int = 10,
-                 bn_momentum: float = 0.9, bn_group_size: int = 0, bn_group_devices: int = 1, workers: int = 0,
-                 dtype: jax.typing.DTypeLike = jnp.float32, rngs: nnx.Rngs):
+    def __init__(self, *, depth: int, version: int = 1, layout: Layout = "mlbench", width: int = 16,
+                 bn_group_size: int = 0, workers: int = 0, dtype: jax.typing.DTypeLike = jnp.float32, rngs: nnx.Rngs):
         _check(depth, version, layout)
 
         def norm(features: int) -> BatchNorm:
-            return BatchNorm(features, momentum=bn_momentum, epsilon=1e-5, group_size=bn_group_size,
-                             group_devices=bn_group_devices, workers=workers, dtype=dtype, rngs=rngs)
+            return BatchNorm(features, momentum=0.9, epsilon=1e-5, group_size=bn_group_size, workers=workers,
+                             dtype=dtype, rngs=rngs)
 
         settings = _Settings(version, layout, norm, dtype, rngs)
         self.dtype = dtype
@@ -128,11 +126,11 @@ class ResNetCifar(nnx.Module):
             Block(_features(width, group, block - 1), width << group, 2 if group and not block else 1, not block, settings)
             for group in range(3) for block in range((depth - 2) // 6)])
         self.final_norm = norm(4 * width) if version == 2 and layout != "mlbench" else None
-        self.head = nnx.Linear(4 * width, num_classes, kernel_init=_ZEROS, rngs=rngs)
+        self.head = nnx.Linear(4 * width, _CLASSES, kernel_init=_ZEROS, rngs=rngs)
         _initialise(self, layout, rngs)
 
     def __call__(self, images: jax.Array, *, train: bool, weights: jax.Array | None = None) -> jax.Array:
-        """Logits float32 [B, num_classes] of normalised images [B, H, W, 3] (any float dtype).
+        """Logits float32 [B, 10] of normalised images [B, H, W, 3] (any float dtype).
 
         Args:
           images: 32x32 in the benchmark; any size that two halvings leave pixels of.

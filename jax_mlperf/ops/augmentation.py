@@ -15,7 +15,7 @@ Views = Literal["none", "mirror", "mirror_translate"]
 
 
 class Normalisation(NamedTuple):
-    """What the channels of pixels / divisor are centred on and divided by."""
+    """What the channels of pixels / 255 are centred on and divided by."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -35,18 +35,16 @@ VIEW_WEIGHTS: dict[Views, tuple[float, ...]] = {
 }
 
 
-def normalise(images: jax.Array, constants: Normalisation, *, divisor: float = 255.0,
-              dtype: jax.typing.DTypeLike = jnp.float32) -> jax.Array:
-    """(images / divisor - mean) / std of each channel, computed in float32 and rounded to `dtype` once.
+def normalise(images: jax.Array, constants: Normalisation, *, dtype: jax.typing.DTypeLike = jnp.float32) -> jax.Array:
+    """(images / 255 - mean) / std of each channel, computed in float32 and rounded to `dtype` once.
 
     Args:
       images: uint8 [..., 3].
       constants: MLBENCH_STD, AIRBENCH_STD or the like.
-      divisor: 255, or 256 as MLBench's TensorFlow input has it.
       dtype: of the result.
     """
     mean, std = jnp.asarray(constants.mean, jnp.float32), jnp.asarray(constants.std, jnp.float32)
-    return ((images.astype(jnp.float32) / divisor - mean) / std).astype(dtype)
+    return ((images.astype(jnp.float32) / 255 - mean) / std).astype(dtype)
 
 
 def random_crop(images: jax.Array, key: jax.Array, *, padding: int, mode: PaddingMode = "zero") -> jax.Array:

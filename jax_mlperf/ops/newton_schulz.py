@@ -4,23 +4,20 @@ import jax
 import jax.numpy as jnp
 
 # Largest slope at 0 rather than convergence to 1 (`KellerJordan/cifar10-airbench:airbench94_muon.py`).
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-EPSILON = 1e-7
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+_STEPS = 3
+_EPSILON = 1e-7
 
 
-def newton_schulz(
-    matrices: jax.Array, *, steps: int = 3, coefficients: tuple[float, float, float] = COEFFICIENTS,
-    dtype: jax.typing.DTypeLike = jnp.bfloat16,
-) -> jax.Array:
+def newton_schulz(matrices: jax.Array, *, dtype: jax.typing.DTypeLike = jnp.bfloat16) -> jax.Array:
     """Drives the singular values of each matrix towards 1 and keeps its singular vectors.
 
-    X = G / (|G| + 1e-7), then `steps` times X <- a X + (b A + c A A) X with A = X X^T: every singular value s becomes
-    a s + b s**3 + c s**5. Of a tall matrix the transposed one is taken, so that A is the smaller of the two products.
+    X = G / (|G| + 1e-7), then three times X <- a X + (b A + c A A) X with A = X X^T: every singular value s becomes
+    a s + b s**3 + c s**5 (a, b, c: 3.4445, -4.7750, 2.0315). Of a tall matrix the transposed one is taken, so that A is the
+    smaller of the two products.
 
     Args:
       matrices: any float dtype, [..., rows, columns].
-      steps: iterations.
-      coefficients: a, b and c.
       dtype: of the products.
 
     Returns:
@@ -32,12 +29,12 @@ def newton_schulz(
         """Multiplies by the factor itself; in bfloat16 JAX would round 3.4445 to 3.4375 first, which PyTorch does not."""
         return (factor * x.astype(wide)).astype(dtype)
 
-    a, b, c = coefficients
+    a, b, c = _COEFFICIENTS
     x = matrices.astype(dtype)
-    x = x / (jnp.linalg.norm(x.astype(wide), axis=(-2, -1), keepdims=True).astype(dtype) + EPSILON)
+    x = x / (jnp.linalg.norm(x.astype(wide), axis=(-2, -1), keepdims=True).astype(dtype) + _EPSILON)
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
-    for _ in range(steps):
+    for _ in range(_STEPS):
         gram = x @ x.mT
         x = times(a, x) + (times(b, gram) + times(c, gram) @ gram) @ x
     return x.mT if tall else x

@@ -4,18 +4,18 @@ import jax
 import jax.numpy as jnp
 
 PATCH = 2
+_EPSILON = 5e-4  # bounds the gain of weak directions
 
 
-def whitening_filter(images: jax.Array, *, epsilon: float = 5e-4) -> jax.Array:
+def whitening_filter(images: jax.Array) -> jax.Array:
     """A 2x2 convolution kernel whose outputs are uncorrelated and of unit power over the given images, and its negative.
 
-    The 12 eigenvectors of the uncentred second-moment matrix of all 2x2x3 patches, each over sqrt(eigenvalue + epsilon), then
+    The 12 eigenvectors of the uncentred second-moment matrix of all 2x2x3 patches, each over sqrt(eigenvalue + 5e-4), then
     the same negated (`KellerJordan/cifar10-airbench:airbench94_muon.py`, init_whiten, of the first 5,000 training images). The
     sign of an eigenvector is the library's choice; with the negatives the filter holds both.
 
     Args:
       images: normalised, float [n, H, W, 3]; moments are summed in float32.
-      epsilon: bounds the gain of weak directions.
 
     Returns:
       float32 [2, 2, 3, 24].
@@ -28,5 +28,5 @@ def whitening_filter(images: jax.Array, *, epsilon: float = 5e-4) -> jax.Array:
     # One image at a time would be less memory; 5,000 images of 32x32 pixels are 230 MB of patches.
     moments = jnp.matmul(patches.T, patches, precision=jax.lax.Precision.HIGHEST) / len(patches)
     eigenvalues, eigenvectors = jnp.linalg.eigh(moments)
-    filters = eigenvectors / jnp.sqrt(eigenvalues + epsilon)
+    filters = eigenvectors / jnp.sqrt(eigenvalues + _EPSILON)
     return jnp.concatenate([filters, -filters], axis=1).reshape(PATCH, PATCH, channels, -1)

@@ -5,13 +5,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from compiled import key_data
 
 from jax_mlperf import benchmarks
 from jax_mlperf.benchmark import Topology
 from jax_mlperf.config import load_config
 from jax_mlperf.errors import UserError
-from jax_mlperf.ops.hash_rng import key_implementation
-from jax_mlperf.parallel.mesh import make_mesh, replicated
+from jax_mlperf.parallel.mesh import make_mesh
 from jax_mlperf.plan.communication import collectives
 from jax_mlperf.prefetch import to_devices
 from jax_mlperf.programs import compile_programs, state_target
@@ -38,8 +38,7 @@ class Built:
         self.data = self.programs.place_data(self.benchmark.host_data())
 
     def start(self):
-        key = jax.random.key(3, impl=key_implementation(self.benchmark.config.rng_impl))
-        return self.programs.init(jax.device_put(np.asarray(jax.random.key_data(key)), replicated(self.mesh)))
+        return self.programs.init(key_data(self.benchmark, self.mesh))
 
     def step(self, state, batch):
         (program,) = self.programs.train.values()
@@ -153,8 +152,18 @@ def test_workers_that_devices_cannot_hold_are_refused():
     ("optimizer.schedule=cosine", "is 'cosine'; there are: plateau, steps, polynomial"),
     ("optimizer.name=lars", "is 'lars'; cifar10 has 'sgd' and 'airbench'"), ("model.name=vgg", "is 'vgg'; cifar10 has 'resnet'"),
     ("model.depth=21", "depth"), ("data.workers=0", "must be at least 1"),
+    ("model.width=0", "width is 0, must be at least 1"), ("model.widths=(4,8)", r"\(4, 8\), must be 3 numbers"),
+    ("optimizer.milestones=(5,2)", r"milestones is \(5, 2\), must increase"), ("optimizer.momentum=1.5", "must be below 1"),
+    ("optimizer.head_learning_rate=0.0", "must be above 0"), ("compute_dtype=int8", "is 'int8'; there are: float32"),
+    ("microbatch_per_device=8", "leave it at 0"),
+    ("data.expected.eval=0", "must be at least 1"), ("label_smoothing=-0.5", "must be at least 0"),
 ])
 def test_mistakes_in_the_config_are_one_line(override, message):
     with pytest.raises(UserError, match=message) as error:
         create(override)
     assert "\n" not in str(error.value)
+
+
+def test_generated_images_take_no_raw_dir():
+    with pytest.raises(UserError, match="config.data.raw_dir is 'mine', but the images .* are generated: leave it empty"):
+        create("data.raw_dir=mine", reference="cifar10:tiny")

@@ -6,19 +6,20 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from compiled import after_steps, compiled_step, initial_state
 
 from jax_mlperf import benchmarks
 from jax_mlperf.benchmark import Topology
+from jax_mlperf.benchmarks.resnet50_checks import check_samples
 from jax_mlperf.config import load_config
 from jax_mlperf.describe import describe
 from jax_mlperf.errors import UserError
 from jax_mlperf.models.resnet_weights import to_torchvision
-from jax_mlperf.ops.hash_rng import key_implementation
-from jax_mlperf.parallel.mesh import make_mesh, replicated
+from jax_mlperf.parallel.mesh import make_mesh
 from jax_mlperf.plan import hlo
 from jax_mlperf.plan.communication import collectives
 from jax_mlperf.prefetch import to_devices
-from jax_mlperf.programs import eval_function, state_target, train_functions
+from jax_mlperf.programs import eval_function, state_target
 
 SMALL = ("data.expected.train=80", "data.expected.eval=41", "data.image_size=16", "data.batch_size=32", "evaluation.batch_size=16",
          "model.stage_sizes=(1,1)", "model.width=4", "model.bn_group=4", "rng_impl=threefry2x32")
@@ -37,27 +38,6 @@ def build(data_dir, *overrides, devices=1):
     return benchmarks.create(config, Topology(devices, mesh=mesh), data_dir), mesh
 
 
-def initial_state(benchmark, mesh):
-    key = jax.random.key(3, impl=key_implementation(benchmark.config.rng_impl))
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, state_target(benchmark, mesh))
-    key_data = jax.device_put(np.asarray(jax.random.key_data(key)), replicated(mesh))
-    return jax.jit(benchmark.init, out_shardings=shardings)(key_data)
-
-
-def compiled_step(benchmark, mesh):
-    (function, arguments), = train_functions(benchmark, mesh).values()
-    return function.lower(*arguments).compile()
-
-
-def steps(benchmark, mesh, step=None, count=2):
-    """Losses, and the state on the host, after a few steps from the same start."""
-    step, state, losses = step or compiled_step(benchmark, mesh), initial_state(benchmark, mesh), []
-    for _, batch in zip(range(count), benchmark.train_batches(5, 1), strict=False):
-        state, metrics = step(state, to_devices(mesh, batch), ())
-        losses.append(float(metrics["loss"]))
-    return losses, jax.device_get(state)
-
-
 def found(compiled):
     return collectives(hlo.parse(compiled.as_text()))
 
@@ -70,7 +50,7 @@ def assert_alike(left, right):
 
 @pytest.fixture(scope="module")
 def one_device(data_dir):
-    return steps(*build(data_dir))
+    return after_steps(*build(data_dir), first=1, count=2)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +61,7 @@ def eight_devices(data_dir):
 
 @pytest.mark.slow
 def test_eight_devices_do_what_one_does(one_device, eight_devices):
-    assert_alike(steps(*eight_devices), one_device)
+    assert_alike(after_steps(*eight_devices, first=1, count=2), one_device)
 
 
 @pytest.mark.slow
@@ -98,10 +78,10 @@ def test_data_parallelism_all_reduces_gradients_and_running_statistics_and_nothi
 
 @pytest.mark.slow
 def test_a_batch_norm_group_over_two_devices_is_the_group_of_one(data_dir):
-    alone = steps(*build(data_dir, "model.bn_group=8"))
+    alone = after_steps(*build(data_dir, "model.bn_group=8"), first=1, count=2)
     benchmark, mesh = build(data_dir, "model.bn_group=8", devices=8)
     step = compiled_step(benchmark, mesh)
-    assert_alike(steps(benchmark, mesh, step), alone)
+    assert_alike(after_steps(benchmark, mesh, step, first=1, count=2), alone)
     assert {len(collective.group) for collective in found(step)} == {2, 8}
 
 
@@ -156,7 +136,7 @@ def test_learning_rates_of_recipes(reference, step, rate):
 
 
 def test_recipes_that_do_not_exist_are_refused():
-    with pytest.raises(UserError, match="no recipe for batch 1000; there are: 1024, 1536"):
+    with pytest.raises(UserError, match="no recipe for batch 1000; there are: 408, 816, 1024"):
         load_config("resnet50:batch=1000")
     with pytest.raises(UserError, match="no variant 'lamb'"):
         load_config("resnet50:lamb")
@@ -176,9 +156,27 @@ def test_weights_from_a_file_are_the_starting_point(data_dir, tmp_path):
     theirs = {name: np.full(array.shape, number, np.float32)
               for number, (name, array) in enumerate(to_torchvision(state.params, state.model_state).items())}
     np.savez(tmp_path / "weights.npz", **theirs)
-    benchmark, _ = build(data_dir, f"model.initial_weights={tmp_path}/weights.npz")
+    benchmark, _ = build(data_dir, "model.padding=symmetric", f"model.initial_weights={tmp_path}/weights.npz")
     started = benchmark.starting_point(state)
     ours = to_torchvision(started.params, started.model_state)
     assert {name: array.flat[0] for name, array in ours.items()} == {name: array.flat[0] for name, array in theirs.items()}
     with pytest.raises(UserError, match="no weights at"):
-        build(data_dir, "model.initial_weights=absent.npz")[0].starting_point(state)
+        build(data_dir, "model.padding=symmetric", "model.initial_weights=absent.npz")
+
+
+@pytest.mark.parametrize(("override", "message"), [
+    ("data.image_size=0", "image_size is 0, must be at least 1"), ("model.num_classes=0", "num_classes is 0, must be at least 1"),
+    ("model.stage_sizes=()", "at least one stage"), ("model.stage_sizes=(0,1)", r"is \(0, 1\), must be at least 1"),
+    ("data.crop_area=(0.9,0.1)", r"must be 2 numbers, the smaller one first"), ("data.mean=(0.5,)", "must be 3 numbers"),
+    ("data.std=(0.0,0.5,0.5)", "must be above 0"), ("microbatch_per_device=-1", "must be at least 0"),
+    ("model.initial_weights=some.npz", "padding is 'same', but .* need 'symmetric'"),
+])
+def test_values_out_of_bounds_are_one_line(override, message):
+    with pytest.raises(UserError, match=message) as error:
+        build(Path("absent"), override)
+    assert "\n" not in str(error.value)
+
+
+def test_a_part_of_the_data_set_is_no_closed_run():
+    with pytest.raises(UserError, match="holds 80 training and 41 validation images, the closed division needs 80 and 50: complete"):
+        check_samples(load_config("resnet50:tiny", [*SMALL, "division=closed", "data.expected.eval=50"]), 80, 41)

@@ -5,14 +5,14 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from compiled import after_steps, compiled_step, initial_state
 
 from jax_mlperf.benchmark import Topology
 from jax_mlperf.benchmarks import data_command
 from jax_mlperf.benchmarks.transformer import TransformerBenchmark
 from jax_mlperf.config import load_config
 from jax_mlperf.errors import UserError
-from jax_mlperf.ops.hash_rng import key_implementation
-from jax_mlperf.parallel.mesh import make_mesh, replicated
+from jax_mlperf.parallel.mesh import make_mesh
 from jax_mlperf.plan.communication import collectives
 from jax_mlperf.prefetch import to_devices
 from jax_mlperf.programs import eval_function, state_target, train_functions
@@ -35,52 +35,44 @@ def build(data_dir, *overrides, data=1, fsdp=1, batching="packed"):
     return TransformerBenchmark(config, Topology(mesh.size, mesh=mesh), data_dir), mesh
 
 
-def initial_state(benchmark, mesh):
-    key = jax.random.key(3, impl=key_implementation(benchmark.config.rng_impl))
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, state_target(benchmark, mesh))
-    key_data = jax.device_put(np.asarray(jax.random.key_data(key)), replicated(mesh))
-    return jax.jit(benchmark.init, out_shardings=shardings)(key_data)
-
-
-def compiled_step(benchmark, mesh):
-    (function, arguments), = train_functions(benchmark, mesh).values()
-    return function.lower(*arguments).compile()
-
-
-def three_steps(benchmark, mesh):
-    step, state, losses = compiled_step(benchmark, mesh), initial_state(benchmark, mesh), []
-    for _, batch in zip(range(3), benchmark.train_batches(5, 0), strict=False):
-        state, metrics = step(state, to_devices(mesh, batch), ())
-        losses.append(float(metrics["loss"]))
-    return losses, jax.device_get(state.params)
+@pytest.fixture(scope="module")
+def one_device(data_dir):
+    return after_steps(*build(data_dir), count=3)
 
 
 @pytest.fixture(scope="module")
-def one_device(data_dir):
-    return three_steps(*build(data_dir))
+def eight_devices(data_dir):
+    benchmark, mesh = build(data_dir, data=8)
+    return benchmark, mesh, compiled_step(benchmark, mesh)
 
 
-@pytest.mark.parametrize(("data", "fsdp"), [(8, 1), (1, 8)])
-def test_eight_devices_do_what_one_does(data_dir, one_device, data, fsdp):
-    benchmark, mesh = build(data_dir, data=data, fsdp=fsdp)
-    losses, params = three_steps(benchmark, mesh)
-    np.testing.assert_allclose(losses, one_device[0], rtol=1e-5)
-    jax.tree.map(lambda left, right: np.testing.assert_allclose(left, right, atol=2e-5), params, one_device[1])
-    if fsdp == 8:
-        split = [leaf for leaf in jax.tree.leaves(state_target(benchmark, mesh)) if leaf.size >= 2**12]
-        assert split and all(np.prod(leaf.sharding.shard_shape(leaf.shape)) * 8 == leaf.size for leaf in split if
-                             any(size % 8 == 0 for size in leaf.shape))
+def assert_alike(left, right):
+    np.testing.assert_allclose(left[0], right[0], rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), left[1].params, right[1].params)
 
 
+def test_eight_devices_do_what_one_does(eight_devices, one_device):
+    assert_alike(after_steps(*eight_devices, count=3), one_device)
+
+
+def test_eight_devices_with_sharded_parameters_do_what_one_does(data_dir, one_device):
+    benchmark, mesh = build(data_dir, fsdp=8)
+    assert_alike(after_steps(benchmark, mesh, count=3), one_device)
+    split = [leaf for leaf in jax.tree.leaves(state_target(benchmark, mesh)) if leaf.size >= 2**12]
+    assert split and all(np.prod(leaf.sharding.shard_shape(leaf.shape)) * 8 == leaf.size for leaf in split if
+                         any(size % 8 == 0 for size in leaf.shape))
+
+
+@pytest.mark.slow
 def test_accumulation_learns_the_same(data_dir, one_device):
     benchmark, mesh = build(data_dir, "microbatch_per_device=4", data=2)
     assert benchmark.accumulation_steps == 2
-    losses, params = three_steps(benchmark, mesh)
-    np.testing.assert_allclose(losses, one_device[0], rtol=1e-5)
-    jax.tree.map(lambda left, right: np.testing.assert_allclose(left, right, atol=2e-5), params, one_device[1])
-    assert {collective.count for collective in collectives(compiled_step(benchmark, mesh))} == {1}, "not in every microbatch"
+    step = compiled_step(benchmark, mesh)
+    assert_alike(after_steps(benchmark, mesh, step, count=3), one_device)
+    assert {collective.count for collective in collectives(step)} == {1}, "not in every microbatch"
 
 
+@pytest.mark.slow
 def test_devices_drop_different_elements(data_dir):
     benchmark, mesh = build(data_dir, "model.dropout_rate=0.5", data=2)
     batch = next(benchmark.train_batches(5, 0))
@@ -91,9 +83,8 @@ def test_devices_drop_different_elements(data_dir):
     assert abs(float(metrics["loss"]) - float(alone["loss"])) > 1e-4, "two copies of the rows, two masks"
 
 
-def test_data_parallelism_all_reduces_the_gradients_and_nothing_else(data_dir):
-    benchmark, mesh = build(data_dir, data=8)
-    step = compiled_step(benchmark, mesh)
+def test_data_parallelism_all_reduces_the_gradients_and_nothing_else(eight_devices):
+    benchmark, mesh, step = eight_devices
     found = collectives(step)
     parameter_bytes = sum(leaf.size * 4 for leaf in jax.tree.leaves(state_target(benchmark, mesh).params))
     assert {collective.kind for collective in found} == {"all-reduce"}
@@ -102,6 +93,7 @@ def test_data_parallelism_all_reduces_the_gradients_and_nothing_else(data_dir):
     assert all(len(collective.group) == 8 for collective in found)
 
 
+@pytest.mark.slow
 def test_evaluation_searches_on_every_device_by_itself(data_dir):
     single, mesh = build(data_dir)
     many, many_mesh = build(data_dir, data=4, fsdp=2)
@@ -148,6 +140,7 @@ def test_microbatches_that_do_not_split_are_refused(data_dir):
               batching="bucketed")
 
 
+@pytest.mark.slow
 def test_the_averaged_parameters_are_evaluated(data_dir):
     benchmark, mesh = build(data_dir, "optimizer.average_checkpoints=2", "optimizer.average_every_steps=1")
     step, state, kept = compiled_step(benchmark, mesh), initial_state(benchmark, mesh), []

@@ -96,6 +96,16 @@ def break_layouts(raw):
     both(raw, **TFDS)
 
 
+def break_link(raw):
+    (raw / "train-00001-of-00002").unlink()
+    (raw / "train-00001-of-00002").symlink_to(raw / "gone")
+
+
+def break_file(raw):
+    (raw / "train-00001-of-00002").unlink()
+    (raw / "train-00001-of-00002").mkdir()
+
+
 def break_all(raw):
     for path in raw.iterdir():
         path.unlink()
@@ -107,7 +117,9 @@ def break_all(raw):
         (break_split, "holds train shards but none of validation"),
         (break_set, r"a train shard 00001 is missing \(1 are\): all 2 are needed"),
         (break_mixed, "train shards of sets of 2 and of 3: keep one set"),
-        (break_layouts, "shards of both layouts .*set raw_dir to one"),
+        (break_layouts, "shards of both layouts .*: keep one, or set --config.data.raw_dir"),
+        (break_link, "cannot read .*train-00001-of-00002: No such file or directory; put the shard there"),
+        (break_file, "cannot read .*train-00001-of-00002: Is a directory; copy the file again"),
         (break_all, "no ImageNet TFRecord shards in .*needed are train-00000-of-01024"),
     ],
 )
@@ -129,6 +141,8 @@ def test_empty_shards(tmp_path):
 
 def test_verify_reads_payloads_and_counts(tmp_path):
     tiny = imagenet.Settings(imagenet.TINY, tiny_images=(9, 4), tiny_size=8)
+    with pytest.raises(UserError, match="holds no shards yet: run data prepare"):
+        imagenet.verify(tmp_path, tiny)
     folder = imagenet.prepare(tmp_path, tiny)
     checks = imagenet.verify(tmp_path, tiny)
     assert [check.state for check in checks] == ["ok"] * 8
@@ -278,7 +292,6 @@ def test_tars_that_are_missing_or_do_not_belong_together(tars, tmp_path):
         add(tar, "ILSVRC2012_val_00000006.JPEG", encoded((0, 0, 0)))
     with pytest.raises(UserError, match="holds 6 images, .* 5 labels: they do not belong together"):
         write()
-    (tmp_path / "out" / "meta.json").unlink()
     (tars / imagenet_tars.VALIDATION_TAR).write_bytes(validation[:1000])
     with pytest.raises(UserError, match=r"ILSVRC2012_img_val.tar is no whole tar \(.*\): download it again"):
         write()

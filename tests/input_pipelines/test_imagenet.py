@@ -215,7 +215,7 @@ PNG = bytes.fromhex("89504e470d0a1a0a") + bytes(60)
 def test_damage_names_file_and_record_and_is_skipped_on_request(damaged, tiny_folder, payload, flip, message):
     folder = damaged(payload, flip)
     strict = make(folder)
-    with pytest.raises(UserError, match=rf"validation-00001-of-00002: record 1 {message}.*; copy .* or set skip_corrupt"):
+    with pytest.raises(UserError, match=rf"validation-00001-of-00002: record 1 {message}.*; copy .* or leave .*--config.data.skip_corrupt=true"):
         list(strict.eval_batches(6))
     strict.close()
     tolerant = make(folder, skip_corrupt=True)
@@ -240,7 +240,7 @@ def test_label_out_of_range(damaged, label):
 def test_settings_that_do_not_fit(tiny_folder, tmp_path):
     with pytest.raises(UserError, match="batch of 7 images does not divide over 2 processes"):
         make(tiny_folder, 7, process_count=2)
-    with pytest.raises(UserError, match="eval_crop is 'center': it must be one of short_side, central, whole"):
+    with pytest.raises(UserError, match="config.data.eval_crop is 'center', must be one of short_side, central, whole"):
         make(tiny_folder, eval_crop="center")
     with pytest.raises(UserError, match="resize is 'nearest'"):
         make(tiny_folder, resize="nearest")

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from jax_mlperf.models.convolution import Conv
-from jax_mlperf.models.kernel_init import initialize_kernels
+from jax_mlperf.models.initializers import initialize_kernels
 
 ZEROS = nnx.initializers.zeros_init()
 

@@ -1,0 +1,39 @@
+"""The closed configs compiled for one H200 and for four nodes of eight, without any of them."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import jax
+import pytest
+
+from jax_mlperf import benchmarks
+from jax_mlperf.benchmark import Topology
+from jax_mlperf.config import load_config
+from jax_mlperf.ops.hash_rng import key_data_shape
+from jax_mlperf.plan.benchmark import plan_config
+
+pytestmark = [
+    pytest.mark.aot, pytest.mark.slow,
+    pytest.mark.skipif(not importlib.util.find_spec("jax_cuda12_plugin"), reason="needs the packages of the extra 'plan'"),
+]
+# The running statistics of ResNet-50 are averaged over the devices; CIFAR-10's workers keep theirs.
+CONFIGS = {"resnet50": ((), True), "cifar10": (("data.workers=32", "steps_per_dispatch=1"), False)}
+
+
+@pytest.mark.parametrize("reference", CONFIGS)
+@pytest.mark.parametrize(("topology", "devices"), [("1", 1), ("4x8", 32)])
+def test_the_closed_config_fits_and_reduces_its_gradients_only(reference, topology, devices):
+    overrides, reduces_statistics = CONFIGS[reference]
+    config = load_config(reference, overrides)
+    plans = json.loads(plan_config(config, Path("absent"), target="h200", topology=topology, as_json=True))
+    assert len(plans) == 2 and all(plan["memory_bytes"]["fits"] for plan in plans.values())
+    for plan in plans.values():
+        assert {product["dtype"] for product in plan["products"] if product["kind"] == "convolution"} == {"bf16"}
+    (step,) = (plan for name, plan in plans.items() if name.startswith("train_step"))
+    assert {group["kind"] for group in step["collectives"]} == ({"all-reduce"} if devices > 1 else set())
+    state = jax.eval_shape(benchmarks.create(config, Topology(devices), Path("absent")).init, key_data_shape(config.rng_impl))
+    reduced = (state.params, state.model_state) if reduces_statistics else state.params
+    wanted = sum(leaf.size * 4 for leaf in jax.tree.leaves(reduced)) if devices > 1 else 0
+    found = sum(group["bytes"] for group in step["collectives"])
+    assert 0.99 * wanted <= found <= wanted + 1024, "two biases with one gradient are reduced once; the loss comes on top"
