@@ -60,7 +60,10 @@ def get_config(variant: str = "") -> ConfigDict:
         "expected": {"train": 1_281_167, "eval": 50_000},
     })
     config.optimizer = ConfigDict({
-        "name": "lars", "base_learning_rate": 10.5, "end_learning_rate": 1e-4, "warmup_epochs": 2.0, "schedule_epochs": 37.0,
+        "name": "lars",                 # lars, sgd
+        "schedule": "polynomial",       # polynomial (power 2), piecewise (the first reference's: a tenth after each milestone)
+        "milestones": (30, 60, 80, 90),         # epochs, of piecewise
+        "base_learning_rate": 10.5, "end_learning_rate": 1e-4, "warmup_epochs": 2.0, "schedule_epochs": 37.0,
         "momentum": 0.9, "weight_decay": 5e-5,
         "trust_coefficient": 0.001, "epsilon": 0.0,     # of LARS
     })

@@ -224,7 +224,7 @@ class Benchmark(abc.ABC):
         return _whole(first + point * every)
 
     def max_steps(self) -> int:
-        """Steps after which training gives up: `config.max_epochs`, rounded up to an evaluation point."""
+        """Steps after which training gives up: the first evaluation point at or behind `config.max_epochs`."""
         return self.next_eval_step(max(0, _whole(self.config.max_epochs * self.steps_per_epoch) - 1))
 
     def epoch_num(self, step: int) -> int | float:

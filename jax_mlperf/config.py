@@ -21,6 +21,8 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 # Values that may change between a run and its resumption: they decide how long and how visibly to train, not what.
 OPERATIONAL_KEYS = ("runs", "time_budget_minutes", "max_epochs", "log_every_steps", "checkpoint_every_steps",
                     "checkpoints_kept", "submission", "plain_log_seconds")
+_LEAST = {"runs": 1, "steps_per_dispatch": 0, "log_every_steps": 1, "microbatch_per_device": 0, "prefetch_batches": 1,
+          "time_budget_minutes": 0}
 
 
 def base_config() -> ConfigDict:
@@ -31,7 +33,7 @@ def base_config() -> ConfigDict:
         "division": "closed",           # "closed": preflight against the rules; "open": no rules
         "seed": -1,                     # -1: drawn from the operating system for each run, and logged
         "runs": 1,                      # repeated runs with fresh seeds: result_0.txt, result_1.txt, ...
-        "max_epochs": 10.0,             # give up (exit status 3) when the target was not reached by then
+        "max_epochs": 10.0,             # give up (exit status 3) at the next evaluation point, when the target was not reached
         "time_budget_minutes": 0.0,     # > 0: train exactly this long and evaluate at the end (accuracy after time)
         "compute_dtype": "bfloat16",
         "rng_impl": "threefry2x32",  # a stock generator of JAX, or "hash32" (ops/hash_rng.py): cheaper, open division
@@ -70,9 +72,11 @@ def load_config(reference: str, overrides: Iterable[str] = ()) -> ConfigDict:
     config.variant = variant
     for override in overrides:
         _apply_override(config, override)
-    for key, least in (("runs", 1), ("steps_per_dispatch", 0), ("log_every_steps", 1)):
+    for key, least in _LEAST.items():
         if config[key] < least:
             raise UserError(f"config.{key} is {config[key]}, must be at least {least}")
+    if config.max_epochs <= 0:
+        raise UserError(f"config.max_epochs is {config.max_epochs}, must be above 0")
     return config.lock()
 
 

@@ -67,9 +67,12 @@ def lars(schedule: optax.Schedule, momentum: float, weight_decay: float, trust_c
     return optax.GradientTransformation(_zero_momentum, update)
 
 
-def momentum_sgd(schedule: optax.Schedule, momentum: float, weight_decay: float, *, decayed: Decayed, rate_in_buffer: bool,
+def momentum_sgd(schedule: optax.Schedule, momentum: float, weight_decay: float, *, decayed: Decayed,
                  nesterov: bool = False) -> optax.GradientTransformation:
     """Stochastic gradient descent with momentum on the loss plus weight_decay / 2 times the sum of squared parameters.
+
+    m <- momentum m + g, w <- w - rate m, as TF1 and PyTorch; with the rate inside the buffer (Keras, `lars`) the steps differ
+    whenever it changes.
 
     Args:
       schedule: the learning rate.
@@ -78,20 +81,17 @@ def momentum_sgd(schedule: optax.Schedule, momentum: float, weight_decay: float,
         without the half (Keras, TF2) decays by twice its coefficient.
       decayed: "not_batch_norm": kernels (arrays of more than one axis) and biases beside one, as the SGD references; "all":
         batch norm too, as PyTorch's optimizer does.
-      rate_in_buffer: m <- momentum m + rate g, w <- w - m (Keras, TF2); otherwise m <- momentum m + g, w <- w - rate m (TF1,
-        PyTorch). They differ whenever the rate changes.
       nesterov: the update is that of the buffer one step ahead.
     """
     def update(updates: PyTree, state: MomentumState, params: PyTree | None = None) -> tuple[PyTree, MomentumState]:
         rate = jnp.asarray(schedule(state.updates_made), jnp.float32)
-        inside, outside = (rate, 1.0) if rate_in_buffer else (1.0, rate)
         gradients = jax.tree.map(lambda gradient, parameter, decays: gradient + weight_decay * parameter if decays else gradient,
                                  updates, params, decay_mask(params, decayed))
-        buffers = jax.tree.map(lambda buffer, gradient: momentum * buffer + inside * gradient, state.momentum, gradients)
+        buffers = jax.tree.map(lambda buffer, gradient: momentum * buffer + gradient, state.momentum, gradients)
         moved = buffers
         if nesterov:
-            moved = jax.tree.map(lambda buffer, gradient: momentum * buffer + inside * gradient, buffers, gradients)
-        return jax.tree.map(lambda array: -outside * array, moved), MomentumState(state.updates_made + 1, buffers)
+            moved = jax.tree.map(lambda buffer, gradient: momentum * buffer + gradient, buffers, gradients)
+        return jax.tree.map(lambda array: -rate * array, moved), MomentumState(state.updates_made + 1, buffers)
 
     return optax.GradientTransformation(_zero_momentum, update)
 

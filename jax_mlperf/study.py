@@ -11,8 +11,8 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from jax_mlperf import benchmarks
+from jax_mlperf.all_reduce import all_reduce_bytes
 from jax_mlperf.benchmark import Benchmark, Topology
-from jax_mlperf.communication import all_reduce_bytes
 from jax_mlperf.errors import UserError
 from jax_mlperf.parallel.mesh import make_mesh
 from jax_mlperf.programs import state_target

@@ -1,6 +1,7 @@
 """The training step of every benchmark that learns from batches with a differentiable loss."""
 
-from collections.abc import Callable, Hashable
+import math
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 
 from jax_mlperf.benchmark import TrainState
+from jax_mlperf.errors import UserError
 from jax_mlperf.parallel.mesh import BATCH_AXES, state_shardings
 from jax_mlperf.types import PyTree
 
@@ -32,6 +34,22 @@ WHOLE = PartitionSpec()
 LossFn = Callable[[PyTree, PyTree, PyTree, jax.Array, PyTree], LossOutput]
 GradientFn = Callable[[PyTree, PyTree, PyTree, jax.Array, PyTree], tuple[PyTree, LossOutput]]
 TrainStep = Callable[[TrainState, PyTree, PyTree], tuple[TrainState, dict[str, jax.Array]]]
+
+
+def fewest_microbatches(rows: Sequence[int], devices: int, limit: int) -> int:
+    """The fewest microbatches that keep every device within `limit` rows (0: no limit), for batches of so many rows.
+
+    Raises:
+      UserError: the batches do not split into as many microbatches each.
+    """
+    if not limit:
+        return 1
+    per_device = [max(1, count // devices) for count in rows]
+    for steps in range(math.ceil(max(per_device) / limit), max(per_device) + 1):
+        if all(count % steps == 0 for count in per_device):
+            return steps
+    raise UserError(f"batches of {', '.join(map(str, rows))} rows over {devices} devices do not split alike into microbatches of "
+                    f"at most {limit} rows; set --config.microbatch_per_device=0")
 
 
 def supervised_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *, rng_impl: Hashable,

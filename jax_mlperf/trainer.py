@@ -15,9 +15,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from jax_mlperf.all_reduce import all_reduce_seconds
 from jax_mlperf.benchmark import Benchmark, LogEntry, TrainState
 from jax_mlperf.checkpoint import Checkpoints, RunRecord
-from jax_mlperf.communication import all_reduce_seconds
 from jax_mlperf.flops import peak_flops
 from jax_mlperf.mlperf.log import MLPerfLog, now_ms
 from jax_mlperf.mlperf.system import clear_file_caches
@@ -333,7 +333,7 @@ class Run:
         elif self.benchmark.quality.reached(metrics):
             return self._stop(True, "the target was reached", as_asked=True)
         elif self.step >= self.benchmark.max_steps():
-            return self._stop(False, f"the target was not reached within {self.config.max_epochs:g} epochs")
+            return self._stop(False, f"the target was not reached within {self.benchmark.epoch_num(self.step):g} epochs")
         self.state = self.benchmark.after_evaluation(self.state, metrics)
         self._log_block_stop()
         self._log_block_start()

@@ -49,6 +49,10 @@ def run(optimizer, params, gradient, updates=1):
     return path
 
 
+def falling(step):
+    return jnp.where(step < 2, 1.0, 0.1)
+
+
 START = {"kernel": jnp.array([[3.0, 4.0]]), "bias": jnp.array([3.0, 4.0])}
 
 
@@ -77,15 +81,15 @@ def test_lars_where_a_norm_is_zero_has_trust_one():
     np.testing.assert_allclose(run(lars(lambda step: 0.5, 0.9, 0.1), ones, zeros)[0]["kernel"], [[0.95, 0.95]])
 
 
-@pytest.mark.parametrize("inside, last", [(True, -6.439), (False, -3.5149)])
-def test_rate_inside_or_outside_the_buffer(inside, last):
-    optimizer = momentum_sgd(lambda step: jnp.where(step < 2, 1.0, 0.1), 0.9, 0.0, decayed="all", rate_in_buffer=inside)
+@pytest.mark.parametrize("optimizer, last", [
+    (lars(falling, 0.9, 0.0), -6.439), (momentum_sgd(falling, 0.9, 0.0, decayed="all"), -3.5149)])
+def test_lars_has_the_rate_inside_the_buffer_and_sgd_outside(optimizer, last):
     assert float(run(optimizer, jnp.zeros(()), jnp.ones(()), 4)[-1]) == pytest.approx(last, rel=1e-6)
 
 
 def test_nesterov_is_optax_nesterov():
     rates = lambda step: 0.1 / (1.0 + step)  # noqa: E731
-    ours = momentum_sgd(rates, 0.9, 0.0, decayed="all", rate_in_buffer=False, nesterov=True)
+    ours = momentum_sgd(rates, 0.9, 0.0, decayed="all", nesterov=True)
     gradients = {"kernel": jnp.array([[1.0, 2.0]]), "bias": jnp.array([0.5, -1.0])}
     theirs = run(optax.sgd(rates, 0.9, nesterov=True), START, gradients, 3)[-1]
     jax.tree.map(np.testing.assert_allclose, run(ours, START, gradients, 3)[-1], theirs)
@@ -96,7 +100,7 @@ def test_what_decays(decayed, expected):
     params = {"fc1": START, "bn0": {"scale": jnp.ones(2), "bias": jnp.ones(2)}}
     mask = decay_mask(params, decayed)
     assert (mask["fc1"]["kernel"], mask["fc1"]["bias"], mask["bn0"]["bias"]) == expected
-    optimizer = momentum_sgd(lambda step: 1.0, 0.0, 0.25, decayed=decayed, rate_in_buffer=True)
+    optimizer = momentum_sgd(lambda step: 1.0, 0.0, 0.25, decayed=decayed)
     after = run(optimizer, params, jax.tree.map(jnp.zeros_like, params))[0]
     jax.tree.map(lambda before, after, decays: np.testing.assert_allclose(after, before * (0.75 if decays else 1.0)),
                  params, after, mask)

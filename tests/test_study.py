@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jax_mlperf.communication import all_reduce_bytes, all_reduce_seconds
+from jax_mlperf.all_reduce import all_reduce_bytes, all_reduce_seconds
 from jax_mlperf.config import load_config
 from jax_mlperf.errors import UserError
 from jax_mlperf.parallel.mesh import make_mesh

@@ -78,8 +78,7 @@ class Cifar10Optimizer:
     def _sgd(self) -> optax.GradientTransformation:
         config, plateau = self._config, self._plateau
         schedule = self._schedule if plateau is None else optax.constant_schedule(1.0)
-        sgd = momentum_sgd(schedule, config.momentum, config.weight_decay, decayed="all", rate_in_buffer=False,
-                           nesterov=config.nesterov)
+        sgd = momentum_sgd(schedule, config.momentum, config.weight_decay, decayed="all", nesterov=config.nesterov)
         if plateau is None:
             return sgd
 

@@ -14,7 +14,6 @@ _DTYPES = ("float32", "bfloat16", "float16")
 
 Bound = tuple[str, str, float]  # key, relation, bound: of every element where the value is a tuple
 COMMON: tuple[Bound, ...] = (
-    ("max_epochs", ">", 0), ("time_budget_minutes", ">=", 0), ("microbatch_per_device", ">=", 0),
     ("label_smoothing", ">=", 0), ("label_smoothing", "<", 1), ("data.batch_size", ">=", 1),
     ("evaluation.batch_size", ">=", 1), ("evaluation.every_epochs", ">=", 1), ("optimizer.momentum", ">=", 0),
     ("optimizer.momentum", "<", 1), ("optimizer.weight_decay", ">=", 0), ("optimizer.base_learning_rate", ">", 0),

@@ -3,10 +3,8 @@
 Facts: the MLPerf references retired_benchmarks/resnet-tf1 and resnet-tf2, and the submissions of rounds 0.7 to 4.0.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +18,7 @@ from input_pipelines.imagenet_crops import RandomCrop
 from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, Quality, Topology, TrainState
 from jax_mlperf.benchmarks.resnet50_checks import check_config, check_samples
 from jax_mlperf.benchmarks.resnet50_data import settings
+from jax_mlperf.benchmarks.resnet50_optimizer import ResNet50Optimizer
 from jax_mlperf.data.imagenet import prepared_folder, raw_folder
 from jax_mlperf.errors import UserError
 from jax_mlperf.flops import count_flops
@@ -29,11 +28,9 @@ from jax_mlperf.models.resnet_names import mlperf_names
 from jax_mlperf.models.resnet_weights import from_torchvision
 from jax_mlperf.ops.augmentation import Normalisation, normalise, random_flip
 from jax_mlperf.ops.hash_rng import key_data_shape, key_implementation
-from jax_mlperf.optim import lars, momentum_sgd
 from jax_mlperf.parallel.mesh import placed_like
-from jax_mlperf.schedules import polynomial_schedule
 from jax_mlperf.state_dict import read_state_dict
-from jax_mlperf.supervised import LossOutput, supervised_step
+from jax_mlperf.supervised import LossOutput, fewest_microbatches, supervised_step
 from jax_mlperf.types import PyTree
 
 
@@ -47,7 +44,7 @@ class ResNet50Benchmark(Benchmark):
         check_config(config)
         self.quality = Quality({"accuracy": config.quality_target})
         self.global_batch_size = config.data.batch_size
-        self.accumulation_steps = self._accumulation_steps()
+        self.accumulation_steps = fewest_microbatches([config.data.batch_size], topology.devices, config.microbatch_per_device)
         self.data = self._open_data()
         self.train_samples = self.data.train_samples if self.data else config.data.expected.train
         self.eval_samples = self.data.eval_samples if self.data else config.data.expected.eval
@@ -55,11 +52,10 @@ class ResNet50Benchmark(Benchmark):
         self.batch_specs = (self._batch_spec(config.data.batch_size),)
         self.eval_batch_spec = self._batch_spec(config.evaluation.batch_size)
         self._bn_group_size, self._bn_group_devices = self._bn_groups()
-        self._schedule = self._make_schedule()
-        self.optimizer = self._make_optimizer()
+        self.optimizer = ResNet50Optimizer(config, self.steps_per_epoch)
         self._key_implementation = key_implementation(config.rng_impl)
         self.graphdef = nnx.split(self._abstract_model(), nnx.Param, nnx.BatchStat)[0]
-        self._step = supervised_step(self._loss, self.optimizer, rng_impl=self._key_implementation,
+        self._step = supervised_step(self._loss, self.optimizer.transformation, rng_impl=self._key_implementation,
                                      accumulation_steps=self.accumulation_steps, mesh=topology.mesh)
 
     # Data -------------------------------------------------------------------------------------------------------
@@ -111,11 +107,6 @@ class ResNet50Benchmark(Benchmark):
         """Rows that a device takes at once."""
         return max(1, self.global_batch_size // self.topology.devices // self.accumulation_steps)
 
-    def _accumulation_steps(self) -> int:
-        """The fewest microbatches that keep a device within `microbatch_per_device` rows."""
-        rows, limit = max(1, self.global_batch_size // self.topology.devices), self.config.microbatch_per_device
-        return next(steps for steps in range(math.ceil(rows / limit), rows + 1) if rows % steps == 0) if limit else 1
-
     def _bn_groups(self) -> tuple[int, int]:
         """Samples of a batch norm's group on one device, and devices that it spans.
 
@@ -163,35 +154,12 @@ class ResNet50Benchmark(Benchmark):
     def _bound(self, params: PyTree, model_state: PyTree) -> ResNet:
         return nnx.merge(self.graphdef, nnx.State(params), nnx.State(model_state), copy=True)
 
-    def _make_schedule(self) -> Any:
-        try:
-            return polynomial_schedule(self.config.optimizer.base_learning_rate, self.config.optimizer.end_learning_rate,
-                                       self._warmup_steps(), self._decay_steps())
-        except ValueError as error:
-            raise UserError(f"config.optimizer: {error}; mend warmup_epochs or schedule_epochs") from error
-
-    def _warmup_steps(self) -> int:
-        return round(self.config.optimizer.warmup_epochs * self.steps_per_epoch)
-
-    def _decay_steps(self) -> int:
-        """As TF2's reference counts them: the last rate comes one step behind the end of the schedule."""
-        return round(self.config.optimizer.schedule_epochs * self.steps_per_epoch) - self._warmup_steps() + 1
-
-    def _make_optimizer(self) -> Any:
-        config = self.config.optimizer
-        if config.name == "lars":
-            return lars(self._schedule, config.momentum, config.weight_decay, config.trust_coefficient, config.epsilon)
-        if config.name == "sgd":
-            return momentum_sgd(self._schedule, config.momentum, config.weight_decay, decayed="not_batch_norm",
-                                rate_in_buffer=False)
-        raise UserError(f"config.optimizer.name is {config.name!r}; resnet50 has 'lars' and 'sgd'")
-
     def init(self, key_data: jax.Array) -> TrainState:
         """The initial state; see Benchmark."""
         key = jax.random.wrap_key_data(key_data, impl=self._key_implementation)
         states = nnx.split(self._model(nnx.Rngs(params=key)), nnx.Param, nnx.BatchStat)[1:]
         params, statistics = map(nnx.to_pure_dict, states)
-        return TrainState(jnp.zeros((), jnp.int32), params, statistics, self.optimizer.init(params), key_data)
+        return TrainState(jnp.zeros((), jnp.int32), params, statistics, self.optimizer.transformation.init(params), key_data)
 
     def starting_point(self, state: TrainState) -> TrainState:
         """The state with weights from a file, where the config names one; see Benchmark."""
@@ -238,21 +206,8 @@ class ResNet50Benchmark(Benchmark):
 
     def hyperparameters(self) -> list[LogEntry]:
         """The lines of training_4.0.0/closed_resnet.yaml, and those of the weights that 1.1.0 to 2.1.0 ask for."""
-        config = self.config.optimizer
-        if config.name == "lars":
-            values = [("lars_opt_base_learning_rate", config.base_learning_rate),
-                      ("lars_opt_end_learning_rate", config.end_learning_rate),
-                      ("lars_opt_learning_rate_decay_poly_power", 2), ("lars_opt_learning_rate_decay_steps", self._decay_steps()),
-                      ("lars_opt_learning_rate_warmup_epochs", config.warmup_epochs), ("lars_opt_momentum", config.momentum),
-                      ("lars_opt_weight_decay", config.weight_decay), ("lars_epsilon", config.epsilon)]
-        else:
-            values = [("sgd_opt_base_learning_rate", config.base_learning_rate),
-                      ("sgd_opt_end_learning_rate", config.end_learning_rate),
-                      ("sgd_opt_learning_rate_decay_poly_power", 2), ("sgd_opt_learning_rate_decay_steps", self._decay_steps()),
-                      ("opt_learning_rate_warmup_epochs", config.warmup_epochs), ("sgd_opt_momentum", config.momentum),
-                      ("sgd_opt_weight_decay", config.weight_decay)]
         params = jax.eval_shape(self.init, key_data_shape(self.config.rng_impl)).params
-        return [LogEntry("opt_name", config.name), *(LogEntry(key, value) for key, value in values),
+        return [*self.optimizer.hyperparameters(),
                 LogEntry("model_bn_span", self._bn_group_size * self._bn_group_devices),
                 *(LogEntry("weights_initialization", None, {"tensor": name}) for name in mlperf_names(params))]
 
@@ -267,7 +222,7 @@ class ResNet50Benchmark(Benchmark):
 
     def learning_rate(self, step: int) -> float:
         """The rate of the update that follows `step` updates; the first one has rate 0."""
-        return float(self._schedule(step))
+        return self.optimizer.learning_rate(step)
 
     def forward_flops(self, spec: PyTree) -> int:
         """Convolutions and the last layer."""

@@ -4,7 +4,7 @@ Facts: the MLPerf Training v0.7 reference, retired_benchmarks/transformer/tensor
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from jax_mlperf.ops.hash_rng import key_data_shape, key_implementation
 from jax_mlperf.optim import adam
 from jax_mlperf.parallel.mesh import BATCH_AXES
 from jax_mlperf.schedules import transformer_schedule
-from jax_mlperf.supervised import LossOutput, supervised_step
+from jax_mlperf.supervised import LossOutput, fewest_microbatches, supervised_step
 from jax_mlperf.types import PyTree
 
 BATCH_KEYS = ("inputs", "inputs_position", "inputs_segmentation", "targets", "targets_position", "targets_segmentation")
@@ -56,7 +56,8 @@ class TransformerBenchmark(Benchmark):
         shapes = self.data.batch_shapes if self.data else self._expected_shapes()
         self.batch_specs = tuple(_batch_spec(shape) for shape in shapes)
         self.global_batch_size = config.data.batch_size
-        self.accumulation_steps = self._accumulation_steps([shape.rows for shape in shapes])
+        self.accumulation_steps = fewest_microbatches(
+            [shape.rows for shape in shapes], topology.devices, config.microbatch_per_device)
         self.eval_batch_spec = {"inputs": jax.ShapeDtypeStruct(
             (config.evaluation.batch_size, self.eval_source_length), jnp.int32)}
         self._schedule = transformer_schedule(config.optimizer.base_learning_rate, config.model.d_model,
@@ -131,22 +132,6 @@ class TransformerBenchmark(Benchmark):
         if config.batching == "packed":
             return [BatchShape(config.batch_size, config.source_length, config.target_length)]
         return bucket_shapes(config.max_sequence_length, config.bucket_growth, config.batch_size, self.topology.devices)
-
-    def _accumulation_steps(self, rows: Sequence[int]) -> int:
-        """The fewest microbatches that keep every device within `microbatch_per_device` rows.
-
-        Raises:
-          UserError: the rows of a batch do not split into so many microbatches over the devices.
-        """
-        limit = self.config.microbatch_per_device
-        if not limit:
-            return 1
-        per_device = [max(1, count // self.topology.devices) for count in rows]
-        for steps in range(math.ceil(max(per_device) / limit), max(per_device) + 1):
-            if all(count % steps == 0 for count in per_device):
-                return steps
-        raise UserError(f"batches of {', '.join(map(str, rows))} rows over {self.topology.devices} devices do not split alike "
-                        f"into microbatches of at most {limit} rows; set --config.microbatch_per_device=0")
 
     def train_batches(self, seed: int, step: int) -> Iterator[PyTree]:
         """Host batches from the prepared data."""

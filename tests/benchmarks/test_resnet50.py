@@ -135,6 +135,18 @@ def test_learning_rates_of_recipes(reference, step, rate):
     assert closed(reference=reference).learning_rate(step) == pytest.approx(rate, rel=1e-6)
 
 
+def test_the_first_references_schedule():
+    """SGD at batch 1024: warm-up of int(5 N / B) steps, a tenth after int(30, 60, 80, 90 N / B); a boundary has the old rate."""
+    benchmark = closed("optimizer.name=sgd", "optimizer.schedule=piecewise", "optimizer.base_learning_rate=0.512",
+                       "optimizer.warmup_epochs=5", "data.batch_size=1024")
+    rates = {3127: 0.255959, 6255: 0.512, 37534: 0.512, 37535: 0.0512, 75069: 0.00512, 112603: 5.12e-5}
+    assert {step: benchmark.learning_rate(step) for step in rates} == pytest.approx(rates, rel=2e-6)
+    logged = {entry.key: entry.value for entry in benchmark.hyperparameters()}
+    assert logged["opt_learning_rate_decay_boundary_epochs"] == [30, 60, 80, 90] and "sgd_opt_end_learning_rate" not in logged
+    with pytest.raises(UserError, match="'cosine'; resnet50 has 'polynomial' and 'piecewise'"):
+        closed("optimizer.schedule=cosine")
+
+
 def test_recipes_that_do_not_exist_are_refused():
     with pytest.raises(UserError, match="no recipe for batch 1000; there are: 408, 816, 1024"):
         load_config("resnet50:batch=1000")
