@@ -4,7 +4,8 @@
 
 One step is forward, backward and SGD (momentum 0.9, weight decay 1e-4), float32, batches already in memory. PyTorch runs
 as its user would try it: eager and torch.compile, channels first and last; the fastest of these counts. Ours runs one
-step and several steps (lax.scan) a dispatch, and for comparison with XLA's own gradients of the convolutions ("plain").
+step and several steps (lax.scan) a dispatch, on one device and with the batch split over a virtual device for each core
+("ours-devices"), and for comparison with XLA's own gradients of the convolutions ("plain").
 All sides run in this process in turn, round by round; a figure is the median over rounds of the mean step time within a
 round, so that a slow minute hits all of them. On a machine that others use, too, compare processor time, on one core
 (taskset -c 0): by the clock, PyTorch's threads lose more to neighbours than ours. Without PyTorch only our own figures
@@ -27,14 +28,18 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={os.cpu_count()}"
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
 from jax import lax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jax_mlperf.models.resnet_cifar import ResNetCifar
+from jax_mlperf.parallel.host_memory import keep_freed_memory
 
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 1e-4
 Run = Callable[[int], float]  # makes that many steps, waits, returns the last loss
@@ -54,8 +59,8 @@ def plain_conv2d(x: jax.Array, kernel: jax.Array, *, stride: int, padding: Any) 
                                     dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-def make_step() -> tuple[Callable[[], Any], Callable[[Any, Any], Any]]:
-    """() -> state and (state, (images, labels)) -> (state, loss)."""
+def make_step(axis: str | None = None) -> tuple[Callable[[], Any], Callable[[Any, Any], Any]]:
+    """() -> state and (state, (images, labels)) -> (state, loss); the mean over the devices of a mesh axis, if one is given."""
     optimizer = optax.chain(optax.add_decayed_weights(WEIGHT_DECAY), optax.sgd(LEARNING_RATE, momentum=MOMENTUM))
 
     def init() -> Any:
@@ -72,19 +77,26 @@ def make_step() -> tuple[Callable[[], Any], Callable[[Any, Any], Any]]:
 
     def step(state: Any, batch: Any) -> Any:
         params, statistics_, opt_state = state
-        (loss, statistics_), gradients = jax.value_and_grad(loss_fn, has_aux=True)(params, statistics_, *batch)
+        result = jax.value_and_grad(loss_fn, has_aux=True)(params, statistics_, *batch)
+        (loss, statistics_), gradients = lax.pmean(result, axis) if axis else result
         updates, opt_state = optimizer.update(gradients, opt_state, params)
         return (optax.apply_updates(params, updates), statistics_, opt_state), loss
 
     return init, step
 
 
-def our_side(images: np.ndarray, labels: np.ndarray, *, scan: bool, plain: bool) -> Run:
-    """Our step, compiled, its state donated."""
+def our_side(images: np.ndarray, labels: np.ndarray, *, scan: bool = False, plain: bool = False, devices: bool = False) -> Run:
+    """Our step, compiled, its state donated; on one device, or with a part of the batch on each virtual device."""
     with mock.patch("jax_mlperf.models.convolution.conv2d", plain_conv2d) if plain else contextlib.nullcontext():
-        init, step = make_step()
-        holder = [jax.jit(init)()]
-        batches = (jnp.asarray(images), jnp.asarray(labels))
+        init, step = make_step("data" if devices else None)
+        mesh = jax.make_mesh((jax.device_count() if devices else 1,), ("data",), axis_types=(AxisType.Auto,),
+                             devices=jax.devices() if devices else jax.devices()[:1])
+        whole = NamedSharding(mesh, PartitionSpec())
+        if devices:
+            step = jax.shard_map(step, mesh=mesh, in_specs=(PartitionSpec(), PartitionSpec("data")), out_specs=PartitionSpec(),
+                                 check_vma=False)
+        holder = [jax.jit(init, out_shardings=whole)()]
+        batches = jax.device_put((images, labels), NamedSharding(mesh, PartitionSpec(None, "data")))
         first = jax.tree.map(lambda array: array[0], batches)
         function, argument = (lambda state, stacked: lax.scan(step, state, stacked), batches) if scan else (step, first)
         compiled = jax.jit(function, donate_argnums=0).lower(holder[0], argument).compile()
@@ -123,15 +135,16 @@ def torch_side(images: np.ndarray, labels: np.ndarray, *, compiled: bool, channe
 
 
 def _sides() -> dict[str, Side]:
-    def ours(**options: bool) -> Side:
+    def ours(**options: Any) -> Side:
         return Side(lambda images, labels: our_side(images, labels, **options), False)
 
     def torchs(**options: bool) -> Side:
         return Side(lambda images, labels: torch_side(images, labels, **options), True)
 
     return {
-        "ours": ours(scan=False, plain=False), "ours-scan": ours(scan=True, plain=False),
-        "plain": ours(scan=False, plain=True), "plain-scan": ours(scan=True, plain=True),
+        "ours": ours(), "ours-scan": ours(scan=True), "ours-devices": ours(devices=True),
+        "ours-devices-scan": ours(devices=True, scan=True),
+        "plain": ours(plain=True), "plain-scan": ours(scan=True, plain=True),
         "torch": torchs(compiled=False, channels_last=False), "torch-last": torchs(compiled=False, channels_last=True),
         "torch-compile": torchs(compiled=True, channels_last=False),
         "torch-compile-last": torchs(compiled=True, channels_last=True),
@@ -204,6 +217,7 @@ def main() -> None:
     parser.add_argument("--sides", type=lambda text: text.split(","), default=DEFAULT, help=f"of {', '.join(SIDES)}")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    keep_freed_memory()  # as run.py does on the CPU; for all sides
     facts = measure(arguments)
     print(json.dumps(facts, indent=2) if arguments.json else report(facts))
 
