@@ -73,7 +73,8 @@ def _entry(result: RunResult, benchmark: Benchmark, mesh: Mesh, workdir: Path) -
     return {
         "workers": benchmark.config.data.workers, "devices": mesh.size, "reached": result.reached, "epochs": result.epoch,
         "steps": result.step, "minutes": round(result.minutes, 4), "train_seconds": seconds["train"],
-        "all_reduce_seconds": seconds["all_reduce"], "compute_seconds": round(seconds["train"] - seconds["all_reduce"], 3),
+        "all_reduce_seconds": seconds["all_reduce"],
+        "compute_seconds": round(max(0.0, seconds["train"] - seconds["all_reduce"]), 3),
         **{f"{name}_seconds": seconds[name] for name in ("input_wait", "evaluate", "checkpoint")},
         "all_reduce_bytes": all_reduce_bytes(state_target(benchmark, mesh).params), "quality": result.quality,
         "workdir": str(workdir),
