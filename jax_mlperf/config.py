@@ -36,7 +36,7 @@ def base_config() -> ConfigDict:
         "max_epochs": 10.0,             # give up (exit status 3) at the next evaluation point, when the target was not reached
         "time_budget_minutes": 0.0,     # > 0: train exactly this long and evaluate at the end (accuracy after time)
         "compute_dtype": "bfloat16",
-        "rng_impl": "threefry2x32",  # a stock generator of JAX, or "hash32" (ops/hash_rng.py): cheaper, open division
+        "rng_impl": "threefry2x32",     # a stock generator of JAX, or "hash32" (ops/hash_rng.py): cheaper, open division
         "mesh": {"data": -1, "fsdp": 1},  # -1: all the devices that the other axis leaves
         "steps_per_dispatch": 1,        # training steps in one device program; 0: 1 on the CPU, 100 elsewhere
         "microbatch_per_device": 0,     # > 0: rows a device takes at once; the rest is gradient accumulation
