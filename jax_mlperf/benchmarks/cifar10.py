@@ -20,6 +20,7 @@ from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, Quality, Topolog
 from jax_mlperf.benchmarks.cifar10_data import settings
 from jax_mlperf.benchmarks.cifar10_optimizer import Cifar10Optimizer
 from jax_mlperf.benchmarks.config_checks import COMMON, check_bounds, check_dtype, check_length
+from jax_mlperf.benchmarks.network import Network
 from jax_mlperf.data import cifar10
 from jax_mlperf.data.cifar10_sampling import TrainOrder, eval_batches
 from jax_mlperf.errors import UserError
@@ -84,7 +85,7 @@ class Cifar10Benchmark(Benchmark):
             for split, count in (("train", self.train_samples), ("test", self.eval_samples))}
         self.model_state_spec = PartitionSpec(BATCH_AXES)
         self._key_implementation = key_implementation(config.rng_impl)
-        self.graphdef = nnx.split(self._abstract_model(), nnx.Param, nnx.BatchStat)[0]
+        self.network = Network(self._model)
         self.optimizer = Cifar10Optimizer(config, self.workers, self.steps_per_epoch)
         self._step = supervised_step(self._loss, self.optimizer.transformation, rng_impl=self._key_implementation,
                                      mesh=topology.mesh, model_state_spec=self.model_state_spec)
@@ -181,26 +182,16 @@ class Cifar10Benchmark(Benchmark):
                             bn_group_size=self.config.data.batch_size, dtype=dtype, rngs=rngs)
         raise UserError(f"config.model.name is {config.name!r}; cifar10 has 'resnet' and 'airbench'")
 
-    def _abstract_model(self) -> ResNetCifar | Airbench:
-        try:
-            return nnx.eval_shape(lambda: self._model(nnx.Rngs(params=0)))
-        except (ValueError, TypeError) as error:
-            raise UserError(f"config.model does not make a model: {error}") from error
-
     def _logits(self, model: ResNetCifar | Airbench, images: jax.Array, data: PyTree, **arguments: Any) -> jax.Array:
         images = normalise(images, _NORMALISATIONS[self.config.data.normalisation], dtype=self.config.compute_dtype)
         if isinstance(model, Airbench):
             return model(images, data.get("whitening"), **arguments)
         return model(images, **arguments)
 
-    def _bound(self, params: PyTree, model_state: PyTree) -> ResNetCifar | Airbench:
-        return nnx.merge(self.graphdef, nnx.State(params), nnx.State(model_state), copy=True)
-
     def init(self, key_data: jax.Array) -> TrainState:
         """The initial state; see Benchmark."""
         key = jax.random.wrap_key_data(key_data, impl=self._key_implementation)
-        states = nnx.split(self._model(nnx.Rngs(params=key)), nnx.Param, nnx.BatchStat)[1:]
-        params, statistics = map(nnx.to_pure_dict, states)
+        params, statistics = self.network.init(key)
         return TrainState(jnp.zeros((), jnp.int32), params, statistics, self.optimizer.transformation.init(params), key_data)
 
     def _augmented(self, images: jax.Array, batch: PyTree, key: jax.Array) -> jax.Array:
@@ -214,7 +205,7 @@ class Cifar10Benchmark(Benchmark):
     def _loss(self, params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array, data: PyTree) -> LossOutput:
         """The sum over the workers of each one's mean loss: MLBench averages their gradients with equal weights."""
         images, labels, weights = _rows(data["train"], batch["index"])
-        model = self._bound(params, model_state)
+        model = self.network.bound(params, model_state)
         padded = None if self.config.data.drop_last else weights
         logits = self._logits(model, self._augmented(images, batch, key), data, train=True, weights=padded)
         by_worker = (leaf.reshape(-1, self.config.data.batch_size, *leaf.shape[1:]) for leaf in (logits, labels, weights))
@@ -229,7 +220,7 @@ class Cifar10Benchmark(Benchmark):
     def eval_step(self, state: TrainState, batch: PyTree, data: PyTree) -> dict[str, jax.Array]:
         """Sums over the batch: images, those right with one and five guesses, and the loss; workers take their own statistics."""
         images, labels, weights = _rows(data["test"], batch["index"])
-        kind, model = self.config.evaluation.views, self._bound(state.params, state.model_state)
+        kind, model = self.config.evaluation.views, self.network.bound(state.params, state.model_state)
         logits = combine_views([self._logits(model, view, data, train=False) for view in views(images, kind)], kind)
         loss_sum, _ = softmax_cross_entropy(logits, labels, weights)
         better = jnp.sum(logits > jnp.take_along_axis(logits, labels[:, None], axis=-1), axis=-1)
@@ -268,7 +259,7 @@ class Cifar10Benchmark(Benchmark):
         images = jax.ShapeDtypeStruct((*spec["index"].shape, _SIZE, _SIZE, 3), jnp.uint8)
 
         def forward(params: PyTree, statistics: PyTree, images: jax.Array, data: PyTree) -> jax.Array:
-            return self._logits(self._bound(params, statistics), images, data, train=False)
+            return self._logits(self.network.bound(params, statistics), images, data, train=False)
 
         return count_flops(forward, state.params, state.model_state, images, data)
 

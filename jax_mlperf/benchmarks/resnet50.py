@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from input_pipelines.imagenet import ImageNetData
 from input_pipelines.imagenet_crops import RandomCrop
 from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, Quality, Topology, TrainState
+from jax_mlperf.benchmarks.network import Network
 from jax_mlperf.benchmarks.resnet50_checks import check_config, check_samples
 from jax_mlperf.benchmarks.resnet50_data import settings
 from jax_mlperf.benchmarks.resnet50_optimizer import ResNet50Optimizer
@@ -54,7 +55,7 @@ class ResNet50Benchmark(Benchmark):
         self._bn_group_size, self._bn_group_devices = self._bn_groups()
         self.optimizer = ResNet50Optimizer(config, self.steps_per_epoch)
         self._key_implementation = key_implementation(config.rng_impl)
-        self.graphdef = nnx.split(self._abstract_model(), nnx.Param, nnx.BatchStat)[0]
+        self.network = Network(self._model)
         self._step = supervised_step(self._loss, self.optimizer.transformation, rng_impl=self._key_implementation,
                                      accumulation_steps=self.accumulation_steps, mesh=topology.mesh)
 
@@ -145,20 +146,10 @@ class ResNet50Benchmark(Benchmark):
             bn_group_size=self._bn_group_size, bn_group_devices=self._bn_group_devices, bn_momentum=config.bn_momentum,
             bn_epsilon=config.bn_epsilon, dtype=jnp.dtype(self.config.compute_dtype), rngs=rngs)
 
-    def _abstract_model(self) -> ResNet:
-        try:
-            return nnx.eval_shape(lambda: self._model(nnx.Rngs(params=0)))
-        except (ValueError, TypeError) as error:
-            raise UserError(f"config.model does not make a model: {error}") from error
-
-    def _bound(self, params: PyTree, model_state: PyTree) -> ResNet:
-        return nnx.merge(self.graphdef, nnx.State(params), nnx.State(model_state), copy=True)
-
     def init(self, key_data: jax.Array) -> TrainState:
         """The initial state; see Benchmark."""
         key = jax.random.wrap_key_data(key_data, impl=self._key_implementation)
-        states = nnx.split(self._model(nnx.Rngs(params=key)), nnx.Param, nnx.BatchStat)[1:]
-        params, statistics = map(nnx.to_pure_dict, states)
+        params, statistics = self.network.init(key)
         return TrainState(jnp.zeros((), jnp.int32), params, statistics, self.optimizer.transformation.init(params), key_data)
 
     def starting_point(self, state: TrainState) -> TrainState:
@@ -176,7 +167,7 @@ class ResNet50Benchmark(Benchmark):
 
     def _loss(self, params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array, data: PyTree) -> LossOutput:
         images = random_flip(batch["image"], key) if self.config.data.flip else batch["image"]
-        model = self._bound(params, model_state)
+        model = self.network.bound(params, model_state)
         weights = batch["label"] >= 0
         # Records that were left out are the only padding: batch norm does without weights unless they may occur.
         logits = model(self._images(images), train=True, weights=weights if self.config.data.skip_corrupt else None)
@@ -189,7 +180,7 @@ class ResNet50Benchmark(Benchmark):
 
     def eval_step(self, state: TrainState, batch: PyTree, data: PyTree) -> dict[str, jax.Array]:
         """Numbers of images and of those whose most likely class is the label, int32."""
-        logits = self._bound(state.params, state.model_state)(self._images(batch["image"]), train=False)
+        logits = self.network.bound(state.params, state.model_state)(self._images(batch["image"]), train=False)
         correct = jnp.argmax(logits, axis=-1) == batch["label"]  # never true of a padding row's -1
         return {"correct": jnp.sum(correct, dtype=jnp.int32), "images": jnp.sum(batch["label"] >= 0, dtype=jnp.int32)}
 
@@ -227,7 +218,7 @@ class ResNet50Benchmark(Benchmark):
     def forward_flops(self, spec: PyTree) -> int:
         """Convolutions and the last layer."""
         state = jax.eval_shape(self.init, key_data_shape(self.config.rng_impl))
-        return count_flops(lambda params, statistics, images: self._bound(params, statistics)(images, train=False),
+        return count_flops(lambda params, statistics, images: self.network.bound(params, statistics)(images, train=False),
                            state.params, state.model_state, jax.ShapeDtypeStruct(spec["image"].shape, self.config.compute_dtype))
 
     def first_eval_step(self) -> float:

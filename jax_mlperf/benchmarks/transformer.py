@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from input_pipelines.translation import BatchShape, TranslationData, bucket_shapes
 from jax_mlperf.averaging import averaged, with_snapshots
 from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, Quality, Topology, TrainState
+from jax_mlperf.benchmarks.network import Network
 from jax_mlperf.benchmarks.transformer_data import settings
 from jax_mlperf.data.transformer import packing_folder, prepared_folder, required_files
 from jax_mlperf.errors import UserError
@@ -64,7 +65,7 @@ class TransformerBenchmark(Benchmark):
                                               config.optimizer.warmup_steps)
         self._key_implementation = key_implementation(config.rng_impl)
         self.optimizer = self._make_optimizer()
-        self.graphdef = nnx.split(self._abstract_model())[0]
+        self.network = Network(self._model)
         self._step = supervised_step(self._loss, self.optimizer, rng_impl=self._key_implementation,
                                      accumulation_steps=self.accumulation_steps, mesh=topology.mesh)
 
@@ -156,15 +157,6 @@ class TransformerBenchmark(Benchmark):
             num_layers=config.num_layers, dropout_rate=config.dropout_rate, dtype=jnp.dtype(self.config.compute_dtype),
             attention_implementation=config.attention_implementation, rngs=rngs)
 
-    def _abstract_model(self) -> Transformer:
-        try:
-            return nnx.eval_shape(lambda: self._model(nnx.Rngs(params=0)))
-        except (ValueError, TypeError) as error:
-            raise UserError(f"config.model does not make a model: {error}") from error
-
-    def _bound(self, params: PyTree) -> Transformer:
-        return nnx.merge(self.graphdef, nnx.State(params), copy=True)
-
     def _make_optimizer(self) -> Any:
         config = self.config.optimizer
         if config.name not in ("adam", "lazy_adam"):
@@ -181,12 +173,15 @@ class TransformerBenchmark(Benchmark):
     def init(self, key_data: jax.Array) -> TrainState:
         """The initial state; see Benchmark."""
         key = jax.random.wrap_key_data(key_data, impl=self._key_implementation)
-        params = nnx.to_pure_dict(nnx.split(self._model(nnx.Rngs(params=key)))[1])
-        return TrainState(jnp.zeros((), jnp.int32), params, {}, self.optimizer.init(params), key_data)
+        params, statistics = self.network.init(key)
+        return TrainState(jnp.zeros((), jnp.int32), params, statistics, self.optimizer.init(params), key_data)
+
+    def _logits(self, params: PyTree, batch: PyTree, rngs: nnx.Rngs | None = None) -> jax.Array:
+        return self.network.bound(params, {})(*(batch[name] for name in BATCH_KEYS), rngs=rngs)
 
     def _loss(self, params: PyTree, model_state: PyTree, batch: PyTree, key: jax.Array, data: PyTree) -> LossOutput:
         rngs = nnx.Rngs(dropout=key) if self.config.model.dropout_rate else None
-        logits = self._bound(params)(*(batch[name] for name in BATCH_KEYS), rngs=rngs)
+        logits = self._logits(params, batch, rngs)
         loss_sum, weight_sum = smoothed_cross_entropy(logits, batch["targets"], batch["targets"] != 0,
                                                       self.config.label_smoothing)
         return LossOutput(loss_sum, weight_sum, model_state)
@@ -218,7 +213,7 @@ class TransformerBenchmark(Benchmark):
     def translate_step(self, params: PyTree, inputs: jax.Array) -> jax.Array:
         """Best hypotheses int32 [B, S + extra_length] of the sentences [B, S]."""
         config = self.config.evaluation
-        result = translate(self._bound(params), inputs, beams=config.beam_size,
+        result = translate(self.network.bound(params, {}), inputs, beams=config.beam_size,
                            max_length=inputs.shape[1] + config.extra_length, alpha=config.alpha)
         return result.ids[:, 0]
 
@@ -257,7 +252,7 @@ class TransformerBenchmark(Benchmark):
     def forward_flops(self, spec: PyTree) -> int:
         """Matrix products of the teacher-forced forward pass, logits included."""
         params = jax.eval_shape(self.init, key_data_shape(self.config.rng_impl)).params
-        return count_flops(lambda params, batch: self._bound(params)(*(batch[name] for name in BATCH_KEYS)), params, spec)
+        return count_flops(self._logits, params, spec)
 
     def eval_every_steps(self) -> float:
         """An epoch, or what an open-division config asks for."""
