@@ -54,16 +54,18 @@ class Quality:
     Attributes:
       targets: metric name -> target, in the unit in which `score` returns it.
       higher_is_better: direction, the same for all of them.
+      strict: a value equal to its target does not reach it.
     """
 
     targets: Mapping[str, float]
     higher_is_better: bool = True
+    strict: bool = False
 
     def reached(self, metrics: Mapping[str, float]) -> bool:
-        """Whether every target holds (a value equal to its target does)."""
-        if self.higher_is_better:
-            return all(metrics[name] >= target for name, target in self.targets.items())
-        return all(metrics[name] <= target for name, target in self.targets.items())
+        """Whether every target holds."""
+        sign = 1 if self.higher_is_better else -1
+        margins = [sign * (metrics[name] - target) for name, target in self.targets.items()]
+        return all(margin > 0 or (margin == 0 and not self.strict) for margin in margins)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,6 +174,10 @@ class Benchmark(abc.ABC):
     @abc.abstractmethod
     def forward_flops(self, spec: PyTree) -> int:
         """Model FLOPs (2 per multiply-add, matrix products and convolutions) of the forward pass of one batch."""
+
+    def samples_in(self, spec: PyTree) -> int:
+        """Samples in one batch of that shape: its rows."""
+        return next(leaf.shape[0] for leaf in jax.tree.leaves(spec) if leaf.ndim)
 
     @abc.abstractmethod
     def data_files(self) -> list[DataFile]:

@@ -29,7 +29,6 @@ def describe(config: ConfigDict, data_dir: Path, *, devices: int = 1, steps: Seq
     benchmark = benchmarks.create(config, Topology(devices), data_dir)
     state = jax.eval_shape(benchmark.init, key_data_shape(config.rng_impl))
     spec = benchmark.batch_specs[-1]
-    rows = jax.tree.leaves(spec)[0].shape[0]
     points = [benchmark.next_eval_step(0)]
     while len(points) < EVAL_POINTS_SHOWN and points[-1] < benchmark.max_steps():
         points.append(benchmark.next_eval_step(points[-1]))
@@ -41,7 +40,7 @@ def describe(config: ConfigDict, data_dir: Path, *, devices: int = 1, steps: Seq
         "quality_target": dict(benchmark.quality.targets),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
         "parameter_tensors": len(jax.tree.leaves(state.params)),
-        "forward_flops_per_sample": benchmark.forward_flops(spec) // rows,
+        "forward_flops_per_sample": benchmark.forward_flops(spec) // benchmark.samples_in(spec),
         "global_batch_size": benchmark.global_batch_size,
         "batch_shapes": [{name: list(leaf.shape) for name, leaf in shape.items()} for shape in benchmark.batch_specs],
         "devices": devices,

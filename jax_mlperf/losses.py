@@ -96,3 +96,19 @@ def softmax_cross_entropy(
     weights = weights.astype(jnp.float32)
     losses = _cross_entropy(logits, labels, smoothing * (classes - 1) / classes)
     return jnp.sum(losses * weights), jnp.sum(weights)
+
+
+def sigmoid_cross_entropy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Cross-entropy of yes-no questions: -ln sigmoid(logit) where the label is 1, -ln(1 - sigmoid(logit)) where it is 0.
+
+    Args:
+      logits: float32 [...].
+      labels: bool or number [...], 0 or 1.
+      weights: float or bool [...]; 0 leaves an example out (padding).
+
+    Returns:
+      (sum of weighted losses in nats, sum of weights), float32 scalars.
+    """
+    weights = weights.astype(jnp.float32)
+    losses = jax.nn.softplus(logits) - labels.astype(jnp.float32) * logits
+    return jnp.sum(losses * weights), jnp.sum(weights)

@@ -1,6 +1,6 @@
 """MLPerf's optimizers by MLPerf's names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -24,6 +24,19 @@ class MomentumState(NamedTuple):
     momentum: PyTree
 
 
+class LazyAdamState(NamedTuple):
+    """State of `lazy_adam`.
+
+    Attributes:
+      updates_made: int32 [].
+      mean, variance: the moments, float32 arrays of the parameters' shapes.
+    """
+
+    updates_made: jax.Array
+    mean: PyTree
+    variance: PyTree
+
+
 def adam(schedule: optax.Schedule, b1: float, b2: float, eps: float = 1e-9) -> optax.GradientTransformation:
     """Adam (Kingma and Ba 2015), both moments float32, `eps` outside the root and after bias correction.
 
@@ -33,6 +46,51 @@ def adam(schedule: optax.Schedule, b1: float, b2: float, eps: float = 1e-9) -> o
     eps before bias correction: at 1e-9 the difference vanishes. The closed division requires eps 1e-9.
     """
     return optax.adam(schedule, b1=b1, b2=b2, eps=eps)
+
+
+def lazy_adam(schedule: optax.Schedule, b1: float, b2: float, eps: float,
+              tables: Collection[str]) -> optax.GradientTransformation:
+    """Adam that leaves the rows of embedding tables alone, moments and all, when a batch does not use them.
+
+    With t the number of this update, counted for all rows alike:
+
+      w <- w - rate sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps)
+
+    `eps` is added before bias correction ("epsilon hat"), as TensorFlow and Paddle do (TensorFlow's LazyAdamOptimizer;
+    `PaddlePaddle/Paddle:paddle/fluid/operators/adam_op.h`). A row whose gradient is zero throughout counts as not used.
+
+    Args:
+      schedule: the learning rate.
+      b1, b2, eps: as Adam's.
+      tables: names of the parameters [rows, ...] that are updated by rows; all others are dense.
+    """
+    def update(updates: PyTree, state: LazyAdamState, params: PyTree | None = None) -> tuple[PyTree, LazyAdamState]:
+        count = (state.updates_made + 1).astype(jnp.float32)
+        rate = schedule(state.updates_made) * jnp.sqrt(1 - b2**count) / (1 - b1**count)
+
+        def one(path: tuple, gradient: jax.Array, mean: jax.Array, variance: jax.Array) -> tuple[jax.Array, ...]:
+            new_mean = b1 * mean + (1 - b1) * gradient
+            new_variance = b2 * variance + (1 - b2) * jnp.square(gradient)
+            change = -rate * new_mean / (jnp.sqrt(new_variance) + eps)
+            if path[-1].key not in tables:
+                return change, new_mean, new_variance
+            used = jnp.any(gradient != 0, axis=tuple(range(1, gradient.ndim)), keepdims=True)
+            return jnp.where(used, change, 0.0), jnp.where(used, new_mean, mean), jnp.where(used, new_variance, variance)
+
+        triples = jax.tree_util.tree_map_with_path(one, updates, state.mean, state.variance)
+        change, mean, variance = jax.tree.transpose(jax.tree.structure(updates), jax.tree.structure((0, 0, 0)), triples)
+        return change, LazyAdamState(state.updates_made + 1, mean, variance)
+
+    def init(params: PyTree) -> LazyAdamState:
+        mean, variance = (jax.tree.map(jnp.zeros_like, params) for _ in range(2))
+        return LazyAdamState(jnp.zeros((), jnp.int32), mean, variance)
+
+    return optax.GradientTransformation(init, update)
+
+
+def adagrad(schedule: optax.Schedule) -> optax.GradientTransformation:
+    """Adagrad (Duchi et al. 2011) from a sum of squares of zero and without epsilon: G <- G + g^2, w <- w - rate g / sqrt(G)."""
+    return optax.adagrad(schedule, initial_accumulator_value=0.0, eps=0.0)
 
 
 def lars(schedule: optax.Schedule, momentum: float, weight_decay: float, trust_coefficient: float = 0.001,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax_mlperf.losses import smoothed_cross_entropy, smoothing_constant, softmax_cross_entropy
+from jax_mlperf.losses import sigmoid_cross_entropy, smoothed_cross_entropy, smoothing_constant, softmax_cross_entropy
 
 LOGITS = jnp.array([2.0, 1.0, 0.0, -1.0])
 
@@ -98,3 +98,23 @@ def test_least_smoothed_loss_of_a_classifier():
     value, gradient = jax.value_and_grad(loss)(jnp.log(target))
     assert float(value) == pytest.approx(1.0148480, abs=2e-6)
     np.testing.assert_allclose(gradient, 0, atol=1e-6)
+
+
+def test_constant_answers_to_yes_no_questions():
+    """One positive among four negatives: ln 2 without knowledge, and the entropy of 0.2 for the constant answer 0.2."""
+    labels = np.array([1, 0, 0, 0, 0, 1])
+    weights = np.array([1, 1, 1, 1, 1, 0])
+    for logit, expected in ((0.0, 0.693147), (np.log(0.25), 0.500402)):
+        total, weight = sigmoid_cross_entropy(jnp.full(6, logit, jnp.float32), labels, weights)
+        assert float(total / weight) == pytest.approx(expected, abs=1e-6) and float(weight) == 5
+
+
+def test_sigmoid_cross_entropy_and_its_gradient_at_large_logits():
+    logits = jnp.array([-200.0, -2.0, 0.0, 2.0, 200.0])
+    for label in (0, 1):
+        def loss(logits, label=label):
+            return sigmoid_cross_entropy(logits, jnp.full(5, label), jnp.ones(5))[0]
+
+        value, gradient = jax.value_and_grad(loss)(logits)
+        assert float(value) == pytest.approx(200 + np.log1p(np.exp(-2)) * 2 + 2 + np.log(2), rel=1e-6)
+        np.testing.assert_allclose(gradient, 1 / (1 + np.exp(-np.asarray(logits, np.float64))) - label, atol=1e-6)

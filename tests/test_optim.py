@@ -1,4 +1,4 @@
-"""Adam against the reference's update in NumPy; LARS and momentum SGD against known values."""
+"""Adam, lazy Adam and Adagrad against updates in NumPy; LARS and momentum SGD against known values."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from jax_mlperf.optim import adam, decay_mask, lars, momentum_sgd
+from jax_mlperf.optim import adagrad, adam, decay_mask, lars, lazy_adam, momentum_sgd
 
 
 def test_adam_is_the_references_update():
@@ -109,3 +109,31 @@ def test_what_decays(decayed, expected):
 def test_unknown_rule_of_decay():
     with pytest.raises(ValueError, match="decayed 'none' is unknown; there are: not_batch_norm, all"):
         decay_mask(START, "none")
+
+
+def test_lazy_adam_leaves_unused_rows_of_tables_alone():
+    b1, b2, eps, rate = 0.9, 0.999, 1e-4, 0.01
+    rng = np.random.default_rng(1)
+    gradients = rng.normal(size=(4, 3, 2))
+    gradients[1, 0] = gradients[2, 0] = gradients[:, 2] = 0  # row 0 rests twice, row 2 always
+    params = {"table": jnp.ones((3, 2)), "kernel": jnp.ones((3, 2))}
+    optimizer = lazy_adam(lambda step: rate, b1, b2, eps, tables=("table",))
+    state = optimizer.init(params)
+    expected = {name: np.ones((3, 2)) for name in params}
+    moments = {name: np.zeros((2, 3, 2)) for name in params}
+    for t, gradient in enumerate(gradients, 1):
+        updates, state = optimizer.update({name: jnp.asarray(gradient, jnp.float32) for name in params}, state, params)
+        params = optax.apply_updates(params, updates)
+        for name in params:
+            for row in range(3) if name == "kernel" else np.flatnonzero(gradient.any(axis=1)):
+                m, v = moments[name][:, row]
+                m[:], v[:] = b1 * m + (1 - b1) * gradient[row], b2 * v + (1 - b2) * gradient[row] ** 2
+                expected[name][row] -= rate * np.sqrt(1 - b2**t) / (1 - b1**t) * m / (np.sqrt(v) + eps)
+    for name in params:
+        np.testing.assert_allclose(params[name], expected[name], rtol=1e-5)
+    assert (params["table"][2] == 1).all() and (params["table"][0] != params["kernel"][0]).all()
+
+
+def test_adagrad_has_no_epsilon():
+    path = run(adagrad(lambda step: 0.1), {"w": jnp.array([1.0, 1.0])}, {"w": jnp.array([1e-15, 0.0])}, updates=2)
+    np.testing.assert_allclose(path[-1]["w"], [1 - 0.1 - 0.1 / np.sqrt(2), 1.0], rtol=1e-6)

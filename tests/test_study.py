@@ -43,6 +43,6 @@ def test_a_config_without_workers_is_refused(tmp_path):
 
 
 def test_too_many_workers_are_refused_before_any_training(tmp_path):
-    with pytest.raises(UserError, match="64 images over 100 workers are 0 for one of them"):
+    with pytest.raises(UserError, match="64 samples over 100 workers are 0 for one of them"):
         scaling(load_config("cifar10:tiny", SMALL), tmp_path, tmp_path / "study", (1, 100))
     assert not (tmp_path / "study").exists()

@@ -42,7 +42,20 @@ def _cifar10() -> Entry:
     return Entry(Cifar10Benchmark, data_command)
 
 
-_ENTRIES: dict[str, Callable[[], Entry]] = {"transformer": _transformer, "resnet50": _resnet50, "cifar10": _cifar10}
+def _ncf() -> Entry:
+    from jax_mlperf.benchmarks.ncf import NcfBenchmark
+    from jax_mlperf.benchmarks.ncf_data import data_command
+    return Entry(NcfBenchmark, data_command)
+
+
+def _sentiment() -> Entry:
+    from jax_mlperf.benchmarks.sentiment import SentimentBenchmark
+    from jax_mlperf.benchmarks.sentiment_data import data_command
+    return Entry(SentimentBenchmark, data_command)
+
+
+_ENTRIES: dict[str, Callable[[], Entry]] = {"transformer": _transformer, "resnet50": _resnet50, "cifar10": _cifar10, "ncf": _ncf,
+            "sentiment": _sentiment}
 
 
 def _entry(config: ConfigDict) -> Entry:

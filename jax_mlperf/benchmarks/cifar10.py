@@ -22,7 +22,7 @@ from jax_mlperf.benchmarks.cifar10_optimizer import Cifar10Optimizer
 from jax_mlperf.benchmarks.config_checks import COMMON, check_bounds, check_dtype, check_length
 from jax_mlperf.benchmarks.network import Network
 from jax_mlperf.data import cifar10
-from jax_mlperf.data.cifar10_sampling import TrainOrder, eval_batches
+from jax_mlperf.data.sampling import TrainOrder, eval_batches
 from jax_mlperf.errors import UserError
 from jax_mlperf.flops import count_flops
 from jax_mlperf.losses import softmax_cross_entropy

@@ -14,6 +14,8 @@ import tarfile
 import time
 import urllib.error
 import urllib.request
+import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -159,17 +161,24 @@ def _check_archive(source: Source, part: Path, url: str) -> None:
 
 
 def _unpack(source: Source, archive: Path) -> None:
-    """Takes the wanted files out of the archive, each written whole or not at all, and removes it."""
+    """Takes the wanted files out of the archive, each written whole or not at all, and removes it.
+
+    An archive that is itself what is wanted stays packed.
+    """
     wanted = {file.name: archive.parent / file.name for file in source.files}
+    if source.name in wanted:
+        return
     try:
         if source.name.endswith((".tgz", ".tar.gz")):
             _unpack_tar(archive, wanted)
+        elif source.name.endswith(".zip"):
+            _unpack_zip(archive, wanted)
         elif source.name.endswith(".gz"):
             with gzip.open(archive, "rb") as packed:
                 _write_whole(packed, next(iter(wanted.values())))
         else:
             return
-    except (OSError, EOFError, tarfile.TarError) as error:
+    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"cannot unpack {archive}: {error}; remove it and download again") from error
     missing = [name for name, path in wanted.items() if not path.is_file()]
     if missing:
@@ -192,6 +201,15 @@ def _unpack_tar(archive: Path, wanted: dict[str, Path]) -> None:
                 left.remove(name)
             if not left:
                 return
+
+
+def _unpack_zip(archive: Path, wanted: dict[str, Path]) -> None:
+    with zipfile.ZipFile(archive) as packed:
+        for member in packed.infolist():
+            path = wanted.get(PurePosixPath(member.filename).name)
+            if path is not None and not member.is_dir():
+                with packed.open(member) as content:
+                    _write_whole(content, path)
 
 
 def _write_whole(content: IO[bytes] | gzip.GzipFile, path: Path) -> None:

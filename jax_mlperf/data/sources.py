@@ -33,7 +33,7 @@ class Source:
       url: its last part is the archive's name.
       size: bytes; 0 when not known.
       md5, sha256: "" when not known.
-      files: what to take out of it, by base name; the file itself when it is no archive.
+      files: what to take out of it, by base name; the file itself when it is no archive, or is read packed.
     """
 
     url: str
@@ -165,3 +165,38 @@ CIFAR10_PICKLES = (
     File("data_batch_5", md5="482c414d41f54cd18b22e5b47cb7c3cb"),
     File("test_batch", md5="40351d587109b95175f43aff81a1287e"),
 )
+# md5: `mlcommons/training:retired_benchmarks/never-adopted/sentiment_analysis/verify.py`. Read packed: it holds 100,000 files.
+IMDB = (
+    Source(
+        "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+        (File("aclImdb_v1.tar.gz", md5="7c2ac02c03563afcf9b574c7e56c153a"),),
+        md5="7c2ac02c03563afcf9b574c7e56c153a",
+    ),
+)
+
+# md5: the reference's download scripts and GroupLens' own .md5 files; sizes and sha256:
+# `tensorflow/datasets:tensorflow_datasets/url_checksums/movielens.txt`. Lines are ratings (and ratings.csv's header).
+GROUPLENS = "https://files.grouplens.org/datasets/movielens"
+MOVIELENS = {
+    "ml-20m": Source(
+        f"{GROUPLENS}/ml-20m.zip",
+        (File("ratings.csv", lines=20_000_264),),
+        size=198_702_078,
+        md5="cd245b17a1ae2cc31bb14903e1204af3",
+        sha256="96f243c338a8665f6bcc89c53edf6ee39162a846940de6b7c8c48aeada765ff3",
+    ),
+    "ml-1m": Source(
+        f"{GROUPLENS}/ml-1m.zip",
+        (File("ratings.dat", lines=1_000_209),),
+        size=5_917_549,
+        md5="c4d9eecfca2ab87c1945afe126590906",
+        sha256="a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
+    ),
+    "ml-100k": Source(
+        f"{GROUPLENS}/ml-100k.zip",
+        (File("u.data", size=1_979_173, lines=100_000),),
+        size=4_924_029,
+        md5="0e33842e24a9c977be4e0107933c0723",
+        sha256="50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
+    ),
+}

@@ -135,4 +135,52 @@ _CIFAR10 = (
     Rule("rng_impl", "in", ("threefry2x32", "rbg"), "random numbers come from a stock generator", "rules (Random numbers)"),
 )
 
-CLOSED_RULES: dict[str, tuple[Rule, ...]] = {"transformer": _TRANSFORMER, "resnet50": _RESNET50, "cifar10": _CIFAR10}
+_IMDB = "reference retired_benchmarks/never-adopted/sentiment_analysis"
+_IMDB_TRAIN = f"{_IMDB}/paddle/train.py"
+_SENTIMENT = (
+    Rule("quality_target", "==", 90.6, "accuracy is to be above 90.6 %", f"{_IMDB}/README.md"),
+    Rule("data.source", "==", "imdb", "the data set is IMDB's labelled reviews", f"{_IMDB}/README.md"),
+    Rule("data.features", "==", "words", "the model reads words", _IMDB_TRAIN),
+    Rule("data.vocab_cutoff", "==", 150, "the vocabulary is fixed", _IMDB_TRAIN),
+    Rule("data.expected.train", "==", 25_000, "all training reviews count", f"{_IMDB}/README.md"),
+    Rule("data.expected.eval", "==", 25_000, "all test reviews count", f"{_IMDB}/README.md"),
+    Rule("data.batch_size", "==", 128, "no other batch size has a recipe", _IMDB_TRAIN),
+    Rule("model.name", "==", "conv", "the model is the convolution model", _IMDB_TRAIN),
+    Rule("model.embedding", "==", 1024, "the model is fixed", _IMDB_TRAIN),
+    Rule("model.filters", "==", 1024, "the model is fixed", _IMDB_TRAIN),
+    Rule("optimizer.name", "==", "lazy_adam", "Adam with sparse updates of the embedding", _IMDB_TRAIN),
+    Rule("optimizer.base_learning_rate", "==", 5e-4, "hyperparameters are the reference's", _IMDB_TRAIN),
+    Rule("optimizer.beta_1", "==", 0.9, "hyperparameters are the reference's", _IMDB_TRAIN),
+    Rule("optimizer.beta_2", "==", 0.999, "hyperparameters are the reference's", _IMDB_TRAIN),
+    Rule("optimizer.epsilon", "==", 1e-8, "hyperparameters are the reference's", _IMDB_TRAIN),
+    Rule("evaluation.every_epochs", "==", 1.0, "evaluation is once an epoch", _IMDB_TRAIN),
+    Rule("max_epochs", "<=", 100.0, "training ends after 100 passes", _IMDB_TRAIN),
+    Rule("compute_dtype", "in", ("float32", "bfloat16"), "numerical formats need approval", "rules (Numerical formats)"),
+    Rule("rng_impl", "in", ("threefry2x32", "rbg"), "random numbers come from a stock generator", "rules (Random numbers)"),
+)
+
+_V05 = "rules v0.5 (recommendation)"
+_NCF_REFERENCE = "reference recommendation/pytorch"
+_NCF = (
+    Rule("quality_target", "==", 0.635, "the target is HR@10 0.635", _V05),
+    Rule("data.source", "==", "ml-20m", "the data set is MovieLens-20M", _V05),
+    Rule("data.expected.users", "==", 138_493, "all users count", f"{_NCF_REFERENCE}/convert.py"),
+    Rule("data.expected.items", "==", 26_744, "all items count", f"{_NCF_REFERENCE}/convert.py"),
+    Rule("data.expected.train", "==", 19_861_770, "all ratings but each user's last count", f"{_NCF_REFERENCE}/convert.py"),
+    Rule("data.min_ratings", "==", 20, "users with fewer than 20 ratings are left out", f"{_NCF_REFERENCE}/convert.py"),
+    Rule("data.ties", "==", "random", "the reference's sort leaves ties in no order", f"{_NCF_REFERENCE}/convert.py"),
+    Rule("data.negatives", "==", 4, "each rating has four negatives", _V05),
+    Rule("model.factors", "==", 64, "the model is NeuMF with 64 factors", f"{_NCF_REFERENCE}/run_and_time.sh"),
+    Rule("model.layers", "==", (256, 256, 128, 64), "the perceptron is fixed", f"{_NCF_REFERENCE}/run_and_time.sh"),
+    Rule("optimizer.name", "in", ("adam", "lazy_adam"), "the optimizer is Adam or LazyAdam", _V05),
+    Rule("optimizer.base_learning_rate", ">", 0.0, "the learning rate is positive", _V05),
+    Rule("evaluation.every_epochs", "==", 1.0, "evaluation is once an epoch", _V05),
+    Rule("evaluation.negatives", "==", 999, "each user's test item stands among 999 negatives", _V05),
+    Rule("evaluation.top", "==", 10, "the metric is HR@10", _V05),
+    Rule("compute_dtype", "in", ("float32", "bfloat16", "float16"), "numerical formats need approval",
+         "rules (Numerical formats)"),
+    Rule("rng_impl", "in", ("threefry2x32", "rbg"), "random numbers come from a stock generator", "rules (Random numbers)"),
+)
+
+CLOSED_RULES: dict[str, tuple[Rule, ...]] = {"transformer": _TRANSFORMER, "resnet50": _RESNET50, "cifar10": _CIFAR10, "ncf": _NCF,
+                                             "sentiment": _SENTIMENT}

@@ -3,7 +3,7 @@
 Two axes: "data" splits the batch; "fsdp" splits the batch too, and the parameters and optimizer state besides.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -89,3 +89,20 @@ def check_batch_divides(rows: int, parts: int, what: str) -> None:
         lower = rows // parts * parts
         nearest = f"{lower} or {lower + parts}" if lower else f"{parts}"
         raise UserError(f"{what} {rows} does not divide over {parts} devices; {nearest} would")
+
+
+def summed_over_devices(function: Callable[..., PyTree], mesh: Mesh | None) -> Callable[..., PyTree]:
+    """`function(params, batch, data) -> sums over the batch`, computed on each device for its own rows and added up.
+
+    Left to itself the partitioner moves the operands of look-ups and loops between the devices.
+    """
+    if mesh is None or mesh.size == 1:
+        return function
+
+    def summed(params: PyTree, batch: PyTree, data: PyTree) -> PyTree:
+        rows = jax.tree.map(lambda leaf: PartitionSpec(BATCH_AXES) if leaf.ndim else PartitionSpec(), batch)
+        whole = PartitionSpec()
+        return jax.shard_map(lambda *arguments: jax.lax.psum(function(*arguments), BATCH_AXES), mesh=mesh,
+                             in_specs=(whole, rows, whole), out_specs=whole, check_vma=False)(params, batch, data)
+
+    return summed

@@ -5,16 +5,14 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from compiled import key_data
+from resident import Resident
 
 from jax_mlperf import benchmarks
 from jax_mlperf.benchmark import Topology
 from jax_mlperf.config import load_config
 from jax_mlperf.errors import UserError
-from jax_mlperf.parallel.mesh import make_mesh
 from jax_mlperf.plan.communication import collectives
-from jax_mlperf.prefetch import to_devices
-from jax_mlperf.programs import compile_programs, state_target
+from jax_mlperf.programs import state_target
 
 SMALL = ("data.expected.train=104", "data.expected.eval=50", "model.width=4", "data.batch_size=4", "evaluation.batch_size=24",
          "optimizer.schedule=plateau", "optimizer.base_learning_rate=0.02", "rng_impl=threefry2x32")
@@ -27,47 +25,29 @@ def data_dir(tmp_path_factory):
     return folder
 
 
-class Built:
-    """A benchmark with its programs, data and initial state on so many devices."""
-
-    def __init__(self, data_dir, *overrides, workers=1, devices=1):
-        self.mesh = make_mesh(devices, 1, jax.devices()[:devices])
-        config = load_config("cifar10:tiny", [*SMALL, f"data.workers={workers}", *overrides])
-        self.benchmark = benchmarks.create(config, Topology(devices, mesh=self.mesh), data_dir)
-        self.programs = compile_programs(self.benchmark, self.mesh)
-        self.data = self.programs.place_data(self.benchmark.host_data())
-
-    def start(self):
-        return self.programs.init(key_data(self.benchmark, self.mesh))
-
-    def step(self, state, batch):
-        (program,) = self.programs.train.values()
-        return program(state, to_devices(self.mesh, batch), self.data)
-
-    def evaluate(self, state):
-        outputs = [self.programs.evaluate(state, to_devices(self.mesh, batch), self.data) for batch in self.benchmark.eval_batches()]
-        return self.benchmark.score(jax.device_get(outputs)), [int(output["images"]) for output in outputs]
+def built(data_dir, *, workers=1, devices=1):
+    return Resident("cifar10:tiny", data_dir, *SMALL, f"data.workers={workers}", devices=devices)
 
 
 @pytest.fixture(scope="module")
 def four_emulated(data_dir):
-    return Built(data_dir, workers=4)
+    return built(data_dir, workers=4)
 
 
 @pytest.fixture(scope="module")
 def four_devices(data_dir):
-    return Built(data_dir, workers=4, devices=4)
+    return built(data_dir, workers=4, devices=4)
 
 
 @pytest.fixture(scope="module")
 def one_worker(data_dir):
-    return Built(data_dir)
+    return built(data_dir)
 
 
-def last_batch_of_an_epoch(built):
+def last_batch_of_an_epoch(resident):
     """104 images over 4 workers in batches of 4: the seventh step has 2 images of each."""
-    step = int(built.benchmark.steps_per_epoch) - 1
-    batch = next(built.benchmark.train_batches(5, step))
+    step = int(resident.benchmark.steps_per_epoch) - 1
+    batch = next(resident.benchmark.train_batches(5, step))
     assert (batch["index"] < 0).sum() == 4 * 2
     return batch
 
@@ -79,12 +59,13 @@ def close(left, right):
 @pytest.mark.slow
 def test_emulated_workers_do_what_devices_do(four_emulated, four_devices):
     results = []
-    for built in (four_emulated, four_devices):
-        state, losses = built.start(), []
-        for batch in (next(built.benchmark.train_batches(5, 0)), last_batch_of_an_epoch(built)):
-            state, metrics = built.step(state, batch)
+    for resident in (four_emulated, four_devices):
+        state, losses = resident.start(), []
+        for batch in (next(resident.benchmark.train_batches(5, 0)), last_batch_of_an_epoch(resident)):
+            state, metrics = resident.step(state, batch)
             losses.append(float(metrics["loss"]))
-        results.append((losses, jax.device_get((state.params, state.model_state)), *built.evaluate(state)))
+        results.append((losses, jax.device_get((state.params, state.model_state)), resident.evaluate(state),
+                        [int(output["images"]) for output in resident.outputs(state)]))
     close(results[0][:2], results[1][:2])
     assert results[0][3] == results[1][3] and sum(results[0][3]) == 50, "each test image once"
     assert results[0][2]["accuracy"] == results[1][2]["accuracy"]

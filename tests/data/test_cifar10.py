@@ -11,7 +11,7 @@ from PIL import Image
 from jax_mlperf.data import cifar10, cifar10_formats, records
 from jax_mlperf.data.cifar10 import Settings
 from jax_mlperf.data.cifar10_formats import read, write_binary
-from jax_mlperf.data.imagenet_example import encode_example
+from jax_mlperf.data.example import encode_example
 from jax_mlperf.data.tfrecord import write_shard
 from jax_mlperf.errors import UserError
 

@@ -5,6 +5,7 @@ import hashlib
 import io
 import tarfile
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -80,6 +81,15 @@ def tar_archive(**members):
             info = tarfile.TarInfo(f"training/{name}.txt")
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def zip_archive(**members):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
+        file.mkdir("training")
+        for name, content in members.items():
+            file.writestr(f"training/{name}.txt", content)
     return packed.getvalue()
 
 
@@ -184,6 +194,27 @@ def test_unpacking(server, tmp_path):
     assert checks[1].detail == "20,000 lines, should be 20,001"
     (tmp_path / "wanted.txt").unlink()
     assert fetch.verify(sources, tmp_path)[0].state == "missing"
+
+
+def damaged_zip():
+    content = bytearray(zip_archive(wanted=TEXT))
+    content[len(content) // 2] ^= 255
+    return bytes(content)
+
+
+def test_zip_members_are_taken_out_by_their_base_name(server, tmp_path):
+    server.files["set.zip"] = zip_archive(wanted=TEXT, other=b"no")
+    source = Source("http://home.invalid/set.zip", (File("wanted.txt", len(TEXT), lines=20_000),))
+    fetch.download([source], tmp_path, mirror=server.url)
+    assert [path.name for path in tmp_path.iterdir()] == ["wanted.txt"]
+    assert (tmp_path / "wanted.txt").read_bytes() == TEXT
+    (tmp_path / "wanted.txt").unlink()
+    for content in (zip_archive(other=TEXT), b"not an archive", zip_archive(wanted=TEXT)[:-20], damaged_zip()):
+        server.files["set.zip"] = content
+        with pytest.raises(UserError, match="remove it and download again"):
+            fetch.download([source], tmp_path, mirror=server.url)
+        assert [path.name for path in tmp_path.iterdir()] == ["set.zip"]
+        (tmp_path / "set.zip").unlink()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from jax_mlperf.data import tfrecord
-from jax_mlperf.data.imagenet_example import LAYOUTS, classic_example, encode_example, image_and_label
 from jax_mlperf.errors import UserError
 
 
@@ -81,36 +80,6 @@ def test_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="stop"):
         _file(tmp_path, payloads())
     assert list(tmp_path.iterdir()) == []
-
-
-def test_example_by_hand():
-    """Field by field: Example.features(1).entry(1) {key(1) "label", value(2) {int64_list(3) {value(1): [300]}}}."""
-    label = bytes.fromhex("0a 05") + b"label" + bytes.fromhex("12 06 1a 04 0a 02 ac 02")
-    image = bytes.fromhex("0a 05") + b"image" + bytes.fromhex("12 06 0a 04 0a 02 ff d8")
-    record = b"".join(bytes([0x0A, len(entry)]) + entry for entry in (label, image))
-    record = bytes([0x0A, len(record)]) + record
-    assert image_and_label(record, LAYOUTS["tfds"]) == (b"\xff\xd8", 300)
-    assert encode_example({"label": 300, "image": b"\xff\xd8"}) == record
-    unpacked = record.replace(bytes.fromhex("1a 04 0a 02 ac 02"), bytes.fromhex("1a 04 08 ac 82 00"))
-    assert image_and_label(unpacked, LAYOUTS["tfds"])[1] == 300  # the value may stand unpacked, and written long
-
-
-def test_classic_example_counts_labels_from_one():
-    record = classic_example(b"x" * 200, 0, (3, 4), "a.JPEG", "n01440764")
-    assert image_and_label(record, LAYOUTS["classic"]) == (b"x" * 200, 1)
-    with pytest.raises(ValueError, match="no feature 'image'"):
-        image_and_label(record, LAYOUTS["tfds"])
-
-
-@pytest.mark.parametrize("record", [b"\x0a\x05ab", b"\x08\x01\x0a\x80", b"\x0f", b"\x08"])
-def test_what_is_no_example(record):
-    with pytest.raises(ValueError, match="no tf.train.Example"):
-        image_and_label(record, LAYOUTS["tfds"])
-
-
-def test_negative_labels_survive():
-    record = encode_example({"label": -3, "image": b""})
-    assert image_and_label(record, LAYOUTS["tfds"]) == (b"", -3)
 
 
 def test_index_of_real_shard(shared_data):

@@ -12,7 +12,8 @@ from input_pipelines.imagenet import ImageNetData
 from input_pipelines.imagenet_crops import RandomCrop, random_windows
 from input_pipelines.jpeg import _graph
 from jax_mlperf.data import imagenet, tfrecord
-from jax_mlperf.data.imagenet_example import LAYOUTS, classic_example, encode_example, image_and_label
+from jax_mlperf.data.example import encode_example
+from jax_mlperf.data.imagenet_example import LAYOUTS, classic_example, image_and_label
 from jax_mlperf.errors import UserError
 
 TINY = imagenet.Settings(imagenet.TINY, tiny_images=(10, 7), tiny_size=24)

@@ -12,7 +12,8 @@ from jax_mlperf.mlperf.rules import preflight, violations
 TRANSFORMER = str(Path(__file__).parents[2] / "configs" / "transformer.py")
 
 
-@pytest.mark.parametrize("reference", ["transformer", "resnet50", "resnet50:batch=8192", "resnet50:sgd", "cifar10", "cifar10:task1a"])
+@pytest.mark.parametrize("reference", ["transformer", "resnet50", "resnet50:batch=8192", "resnet50:sgd", "cifar10", "cifar10:task1a",
+                                       "ncf", "ncf:batch=98304", "ncf:reference", "sentiment"])
 def test_the_closed_configs_keep_the_rules(reference):
     config = load_config(reference)
     assert config.division == "closed" and violations(config) == []
@@ -26,6 +27,10 @@ def test_the_closed_configs_keep_the_rules(reference):
     ("resnet50:sgd", "optimizer.momentum=0.95", "must be 0.9: SGD's momentum is fixed"),
     ("cifar10", "model.depth=56", "must be 20: the model is ResNet-20 v1"),
     ("cifar10", "max_epochs=200.0", "must be at most 164.0"),
+    ("ncf", "data.negatives=8", "config.data.negatives is 8, must be 4: each rating has four negatives"),
+    ("sentiment", "data.batch_size=256", "config.data.batch_size is 256, must be 128: no other batch size has a recipe"),
+    ("sentiment", "model.filters=256", "must be 1024"), ("sentiment", "optimizer.name=adam", "must be 'lazy_adam'"),
+    ("ncf", "evaluation.negatives=100", "must be 999"), ("ncf", "model.layers=(256,128,64)", "must be (256, 256, 128, 64)"),
 ])
 def test_each_violation_of_image_classification(reference, override, line):
     found = violations(load_config(reference, [override]))

@@ -1,7 +1,8 @@
-"""Which images go into which batch of CIFAR-10 training: pure functions of (seed, step), the same in every process.
+"""Which samples go into which batch: pure functions of (seed, step), the same in every process.
 
-MLBench cuts one shuffled list of all images into a part for each worker, once and for the whole run; each worker shuffles its
-part anew every epoch (`mlbench/mlbench-core:mlbench_core/dataset/util/pytorch/partition.py`).
+A single worker shuffles all samples every epoch. For several, MLBench cuts one shuffled list into a part for each, once and for
+the whole run; each worker shuffles its part anew every epoch
+(`mlbench/mlbench-core:mlbench_core/dataset/util/pytorch/partition.py`).
 """
 
 import functools
@@ -35,14 +36,14 @@ class TrainOrder:
     """The batches of a run.
 
     Args:
-      samples: training images.
+      samples: in the training set.
       workers: k; 1 shuffles all images every epoch.
-      worker_batch_size: b, images of one worker in one step.
+      worker_batch_size: b, samples of one worker in one step.
       seed: of the partition and of every epoch's order.
       drop_last: leave out what fills no whole batch; otherwise an epoch's last batch is filled with -1.
 
     Raises:
-      UserError: some worker would have no image in a step.
+      UserError: some worker would have no sample in a step.
     """
 
     samples: int
@@ -58,7 +59,7 @@ class TrainOrder:
                 raise UserError(f"the {name} is {value}, must be at least 1")
         smallest = min(self._sizes)
         if smallest <= (self.steps_per_epoch - 1) * self.worker_batch_size or not self.steps_per_epoch:
-            raise UserError(f"{self.samples} images over {self.workers} workers are {smallest} for one of them, too few for "
+            raise UserError(f"{self.samples} samples over {self.workers} workers are {smallest} for one of them, too few for "
                             f"batches of {self.worker_batch_size}: take fewer workers or smaller batches")
 
     @functools.cached_property
@@ -95,7 +96,7 @@ class TrainOrder:
 
 
 def eval_batches(samples: int, workers: int, worker_batch_size: int, seed: int) -> np.ndarray:
-    """int32 [batches, workers * worker_batch_size]: every image once, each worker its part of a shuffled list, -1 = padding."""
+    """int32 [batches, workers * worker_batch_size]: every sample once, each worker its part of a shuffled list, -1 = padding."""
     parts = partition(_permutation(samples, seed, _PARTITION), workers)
     batches = -(-max(len(part) for part in parts) // worker_batch_size)
     order = np.full((workers, batches * worker_batch_size), PADDING, np.int32)

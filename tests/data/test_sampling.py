@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from jax_mlperf.data.cifar10_sampling import TrainOrder, eval_batches, partition
+from jax_mlperf.data.sampling import TrainOrder, eval_batches, partition
 from jax_mlperf.errors import UserError
 
 

@@ -1,0 +1,52 @@
+"""The data verbs of the NCF benchmark: which ratings a config reads, and fetching, checking and preparing them."""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from jax_mlperf.benchmarks import data_checks
+from jax_mlperf.benchmarks.config_checks import check_bounds
+from jax_mlperf.config import config_reference
+from jax_mlperf.data import movielens
+from jax_mlperf.data.leave_one_out import TIES
+from jax_mlperf.errors import UserError
+
+_BOUNDS = (("data.min_ratings", ">=", 2),  # one rating is held out: one must be left to train on
+           *((f"data.fractal.{key}_factor", *bound) for key in ("user", "item") for bound in ((">=", 1), ("<=", 1024))),
+           *((f"data.expected.{key}", ">=", 1) for key in ("users", "items", "train")))
+
+
+def settings(config: ConfigDict) -> movielens.Settings:
+    """Which ratings the config trains on.
+
+    Raises:
+      UserError: an unknown source, tie rule or base of the expansion, a value out of bounds, or a folder for generated ratings.
+    """
+    data = config.data
+    for key, value, known in (("source", data.source, movielens.SOURCES), ("ties", data.ties, TIES),
+                              ("fractal.base", data.fractal.base, movielens.FILES)):
+        if value not in known:
+            raise UserError(f"config.data.{key} is {value!r}; there are: {', '.join(known)}")
+    check_bounds(config, _BOUNDS)
+    chosen = movielens.Settings(data.source, data.raw_dir, data.min_ratings, data.ties, fractal_base=data.fractal.base,
+                                user_factor=data.fractal.user_factor, item_factor=data.fractal.item_factor)
+    if chosen.file_source == movielens.TINY and data.raw_dir:
+        raise UserError(f"config.data.raw_dir is {data.raw_dir!r}, but the ratings of this config are generated: leave it empty")
+    return chosen
+
+
+def data_command(action: str, config: ConfigDict, data_dir: Path, *, mirror: str | None, workers: int) -> None:
+    """`python -m jax_mlperf data download|verify|prepare` for this benchmark."""
+    chosen = settings(config)
+    if action == "prepare":
+        folder = movielens.prepare(data_dir, chosen, workers)
+        meta = movielens.read_meta(folder)
+        assert meta is not None
+        print(f"prepared {folder}: {meta.users:,} users, {meta.items:,} items, {meta.train_ratings:,} ratings to train on; "
+              f"{meta.dropped_users:,} users dropped, {meta.duplicates:,} repeated ratings, "
+              f"{meta.tied_users:,} users with several last ratings")
+    elif action == "download":
+        movielens.download(data_dir, chosen, mirror=mirror)
+    else:
+        data_checks.report(movielens.verify(data_dir, chosen), "get them again with: python -m jax_mlperf data download "
+                           f"{config_reference(config)} --data_dir={data_dir}")
