@@ -49,6 +49,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config.optimizer = ConfigDict({
         "name": "adam",                 # adam, or lazy_adam (rows of the tables that a batch does not use stay as they are)
         "base_learning_rate": 0.0, "beta_1": 0.0, "beta_2": 0.0, "epsilon": 0.0,
+        "average_checkpoints": 0,       # open division: evaluate the mean of the parameters at so many last points
+        "average_every_steps": 0,       # distance of those points; 0: an epoch
     })
     config.evaluation = ConfigDict({
         "every_epochs": 1.0,
@@ -89,10 +91,12 @@ _VARIANTS = {
         "evaluation": {"negatives": 99},
     },
     "ml100k": {
+        "quality_target": 0.687,        # DMF (Xue et al. 2017) by the protocol of He et al.
+        "max_epochs": 16.0,
         "compute_dtype": "float32",
-        "model": _SMALL_MODEL,
-        "data": {"source": "ml-100k", "batch_size": 1024, "expected": {"users": 943, "items": 1_682, "train": 99_057}},
-        "optimizer": {"base_learning_rate": 0.001, **_ADAM},
+        "model": {"factors": 256, "layers": (128, 64)},
+        "data": {"source": "ml-100k", "batch_size": 2048, "expected": {"users": 943, "items": 1_682, "train": 99_057}},
+        "optimizer": {"base_learning_rate": 0.001, **_ADAM, "average_checkpoints": 8, "average_every_steps": 60},
         "evaluation": {"negatives": 99},
     },
     "fractal": {

@@ -20,13 +20,16 @@ class AveragingState(NamedTuple):
 def with_snapshots(optimizer: optax.GradientTransformation, k: int, every_steps: int) -> optax.GradientTransformation:
     """The same optimizer, which also keeps the parameters after every `every_steps`-th update, the last `k` of them.
 
-    They live in the optimizer state, so that they are sharded, checkpointed and resumed like it. Memory: k copies.
+    They live in the optimizer state, so that they are sharded, checkpointed and resumed like it. Memory: k copies. With k = 0 it
+    is the optimizer itself.
 
     Raises:
-      ValueError: k or every_steps is below 1.
+      ValueError: k is below 0, or every_steps below 1.
     """
-    if k < 1 or every_steps < 1:
-        raise ValueError(f"averaging needs at least 1 snapshot and 1 step between two, not {k} and {every_steps}")
+    if k < 0 or every_steps < 1:
+        raise ValueError(f"averaging needs 0 or more snapshots and at least 1 step between two, not {k} and {every_steps}")
+    if not k:
+        return optimizer
 
     def init(params: PyTree) -> AveragingState:
         snapshots = jax.tree.map(lambda leaf: jnp.zeros((k, *leaf.shape), leaf.dtype), params)
@@ -47,8 +50,11 @@ def with_snapshots(optimizer: optax.GradientTransformation, k: int, every_steps:
     return optax.GradientTransformation(init, update)
 
 
-def averaged(params: PyTree, state: AveragingState, every_steps: int) -> PyTree:
-    """The mean of the snapshots taken so far; `params` itself while there is none."""
+def averaged(params: PyTree, state: optax.OptState, every_steps: int) -> PyTree:
+    """The mean of the snapshots taken so far; `params` itself while there is none, or none is ever taken."""
+    if not isinstance(state, AveragingState):
+        return params
+
     def mean(leaf: jax.Array, ring: jax.Array) -> jax.Array:
         taken = jnp.minimum(state.updates // every_steps, ring.shape[0])
         return jnp.where(taken > 0, ring.sum(axis=0) / jnp.maximum(taken, 1), leaf)

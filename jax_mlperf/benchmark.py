@@ -80,6 +80,11 @@ class Topology:
     process_count: int = 1
     mesh: jax.sharding.Mesh | None = None
 
+    @property
+    def platform(self) -> str:
+        """Of the mesh's devices ("cpu", "gpu", ...), which `plan` compiles for, or of this process's own."""
+        return self.mesh.devices.flat[0].platform if self.mesh else jax.default_backend()
+
 
 class DataFile(NamedTuple):
     """A file or folder that a benchmark reads."""

@@ -27,6 +27,11 @@ def test_mean_of_the_last_snapshots(k, every, steps):
     np.testing.assert_allclose(averaged(params, state, every)["w"], expected, rtol=1e-6)
 
 
-def test_refuses_no_snapshots():
-    with pytest.raises(ValueError, match="at least 1 snapshot"):
-        with_snapshots(optax.sgd(0.1), 0, 5)
+def test_without_snapshots_it_is_the_optimizer():
+    plain, params = optax.sgd(0.1), {"w": jnp.ones(2)}
+    assert with_snapshots(plain, 0, 5) is plain and averaged(params, plain.init(params), 5) is params
+
+
+def test_refuses_what_is_no_number_of_snapshots():
+    with pytest.raises(ValueError, match="at least 1 step"):
+        with_snapshots(optax.sgd(0.1), 2, 0)

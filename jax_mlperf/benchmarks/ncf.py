@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax.sharding import PartitionSpec
 from ml_collections import ConfigDict
 
+from jax_mlperf.averaging import averaged, with_snapshots
 from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, Quality, Topology, TrainState
 from jax_mlperf.benchmarks.config_checks import check_bounds, check_dtype
 from jax_mlperf.benchmarks.ncf_data import settings
@@ -29,7 +29,7 @@ from jax_mlperf.models.neumf import NeuMF, Part, first_layer_from_tables, forwar
 from jax_mlperf.models.neumf_loss import blocked_loss
 from jax_mlperf.ops.hash_rng import key_implementation
 from jax_mlperf.optim import adam, lazy_adam
-from jax_mlperf.parallel.mesh import BATCH_AXES, check_batch_divides
+from jax_mlperf.parallel.mesh import check_batch_divides, summed_over_devices
 from jax_mlperf.supervised import LossOutput, supervised_step
 from jax_mlperf.types import PyTree
 
@@ -37,7 +37,8 @@ _TABLES = ("user_embedding", "item_embedding")
 _FIRST_LAYERS = ("auto", "pairs", "tables")
 _BOUNDS = (
     ("data.negatives", ">=", 1), ("data.batch_size", ">=", 1), ("model.factors", ">=", 1), ("model.layers", ">=", 1),
-    ("optimizer.base_learning_rate", ">", 0), ("optimizer.epsilon", ">", 0), ("evaluation.negatives", ">=", 1),
+    ("optimizer.base_learning_rate", ">", 0), ("optimizer.epsilon", ">", 0), ("optimizer.average_checkpoints", ">=", 0),
+    ("optimizer.average_every_steps", ">=", 0), ("evaluation.negatives", ">=", 1),
     ("evaluation.top", ">=", 1), ("evaluation.batch_size", ">=", 1), ("evaluation.every_epochs", ">", 0),
     *((f"optimizer.beta_{number}", *bound) for number in (1, 2) for bound in ((">=", 0), ("<", 1))),
 )
@@ -84,9 +85,10 @@ class NcfBenchmark(Benchmark):
         self._from_tables = config.model.first_layer == "tables" or (
             config.model.first_layer == "auto" and first_layer_from_tables(self._rows, self.users, self.items))
         block = math.gcd(self._rows, _CPU_BLOCK)
-        self._block = block if jax.default_backend() == "cpu" and block >= _CPU_BLOCK // 8 else 0
+        self._block = block if topology.platform == "cpu" and block >= _CPU_BLOCK // 8 else 0
         self.optimizer = self._make_optimizer()
         self._step = supervised_step(self._loss, self.optimizer, rng_impl=self._key_implementation, mesh=topology.mesh)
+        self._evaluation = summed_over_devices(self._sums, topology.mesh)
 
     def _check(self, config: ConfigDict) -> None:
         check_bounds(config, _BOUNDS)
@@ -166,11 +168,17 @@ class NcfBenchmark(Benchmark):
 
     def _make_optimizer(self) -> optax.GradientTransformation:
         config = self.config.optimizer
+        moments = config.beta_1, config.beta_2, config.epsilon
         if config.name == "adam":
-            return adam(self.learning_rate, config.beta_1, config.beta_2, config.epsilon)
-        if config.name == "lazy_adam":
-            return lazy_adam(self.learning_rate, config.beta_1, config.beta_2, config.epsilon, _TABLES)
-        raise UserError(f"config.optimizer.name is {config.name!r}; ncf has 'adam' and 'lazy_adam'")
+            optimizer = adam(self.learning_rate, *moments)
+        elif config.name == "lazy_adam":
+            optimizer = lazy_adam(self.learning_rate, *moments, _TABLES)
+        else:
+            raise UserError(f"config.optimizer.name is {config.name!r}; ncf has 'adam' and 'lazy_adam'")
+        return with_snapshots(optimizer, config.average_checkpoints, self._average_every())
+
+    def _average_every(self) -> int:
+        return self.config.optimizer.average_every_steps or math.ceil(self.eval_every_steps())
 
     def init(self, key_data: jax.Array) -> TrainState:
         """The initial state; see Benchmark."""
@@ -192,20 +200,14 @@ class NcfBenchmark(Benchmark):
 
     def eval_step(self, state: TrainState, batch: PyTree, data: PyTree) -> dict[str, jax.Array]:
         """Sums over the users of the batch: how many, how many hits, and the gains."""
-        mesh = self.topology.mesh
-        if mesh is None or mesh.size == 1:
-            return self._evaluate(state.params, batch["users"], data)
-        rows, whole = PartitionSpec(BATCH_AXES), PartitionSpec()
-        mapped = jax.shard_map(lambda *arguments: jax.lax.psum(self._evaluate(*arguments), BATCH_AXES), mesh=mesh,
-                               in_specs=(whole, rows, whole), out_specs=whole, check_vma=False)
-        return mapped(state.params, batch["users"], data)
+        return self._evaluation(averaged(state.params, state.opt_state, self._average_every()), batch, data)
 
-    def _evaluate(self, params: PyTree, users: jax.Array, data: PyTree) -> dict[str, jax.Array]:
+    def _sums(self, params: PyTree, batch: PyTree, data: PyTree) -> dict[str, jax.Array]:
         """The first layer once for each item and once for each user; the others for the pairs, some users at a time."""
         model, top = self._scorer.bound(params, {}), self.config.evaluation.top
         table = model.item_part(model.item_embedding[...])
 
-        def sums(users: jax.Array) -> dict[str, jax.Array]:
+        def of_block(users: jax.Array) -> dict[str, jax.Array]:
             counted, rows = users >= 0, jnp.maximum(users, 0)
             part = model.user_part(model.user_embedding[rows])
             positive, candidates = data["test_items"][rows], data["candidates"][rows]
@@ -215,10 +217,11 @@ class NcfBenchmark(Benchmark):
             return {"users": jnp.sum(counted, dtype=jnp.int32), "hits": jnp.sum(counted & (ranks < top), dtype=jnp.int32),
                     "gain": jnp.sum(counted * gain(ranks, top))}
 
-        at_once = _PAIRS_AT_ONCE.get(jax.default_backend(), _PAIRS_AT_ONCE_ELSEWHERE)
+        at_once = _PAIRS_AT_ONCE.get(self.topology.platform, _PAIRS_AT_ONCE_ELSEWHERE)
+        users = batch["users"]
         together = min(len(users), max(1, at_once // (1 + self.config.evaluation.negatives)))
         blocks = jnp.pad(users, (0, -len(users) % together), constant_values=-1).reshape(-1, together)
-        return jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), jax.lax.map(sums, blocks))
+        return jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), jax.lax.map(of_block, blocks))
 
     # Quality and log --------------------------------------------------------------------------------------------
 

@@ -80,7 +80,7 @@ class SentimentBenchmark(Benchmark):
         self.optimizer = self._optimizer()
         self._step = supervised_step(self._loss, self.optimizer, rng_impl=self._key_implementation, mesh=topology.mesh,
                                      accumulation_steps=self.accumulation_steps)
-        self._eval = summed_over_devices(self._sums, topology.mesh)
+        self._evaluation = summed_over_devices(self._sums, topology.mesh)
 
     @staticmethod
     def _check(config: ConfigDict) -> None:
@@ -196,7 +196,7 @@ class SentimentBenchmark(Benchmark):
 
     def eval_step(self, state: TrainState, batch: PyTree, data: PyTree) -> dict[str, jax.Array]:
         """Sums over the batch: reviews, those right (of equal logits, positive is the guess), and the loss."""
-        return self._eval(state.params, batch, data)
+        return self._evaluation(state.params, batch, data)
 
     def _sums(self, params: PyTree, batch: PyTree, data: PyTree) -> dict[str, jax.Array]:
         logits, labels, weights = self._outputs(params, batch["index"], data, "test")

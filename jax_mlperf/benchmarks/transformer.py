@@ -163,9 +163,7 @@ class TransformerBenchmark(Benchmark):
             raise UserError(f"config.optimizer.name is {config.name!r}; the transformer has 'adam' and 'lazy_adam' "
                             f"(the same here)")
         optimizer = adam(self._schedule, config.beta_1, config.beta_2, config.epsilon)
-        if config.average_checkpoints:
-            return with_snapshots(optimizer, config.average_checkpoints, self._average_every())
-        return optimizer
+        return with_snapshots(optimizer, config.average_checkpoints, self._average_every())
 
     def _average_every(self) -> int:
         return self.config.optimizer.average_every_steps or math.ceil(self.eval_every_steps())
@@ -192,8 +190,6 @@ class TransformerBenchmark(Benchmark):
 
     def eval_params(self, state: TrainState) -> PyTree:
         """The parameters that are evaluated and translate: the last ones, or the mean over checkpoints."""
-        if not self.config.optimizer.average_checkpoints:
-            return state.params
         return averaged(state.params, state.opt_state, self._average_every())
 
     def eval_step(self, state: TrainState, batch: PyTree, data: PyTree = ()) -> jax.Array:

@@ -174,6 +174,7 @@ _NCF = (
     Rule("model.layers", "==", (256, 256, 128, 64), "the perceptron is fixed", f"{_NCF_REFERENCE}/run_and_time.sh"),
     Rule("optimizer.name", "in", ("adam", "lazy_adam"), "the optimizer is Adam or LazyAdam", _V05),
     Rule("optimizer.base_learning_rate", ">", 0.0, "the learning rate is positive", _V05),
+    Rule("optimizer.average_checkpoints", "==", 0, "the reference averages no checkpoints", f"{_NCF_REFERENCE}/ncf.py"),
     Rule("evaluation.every_epochs", "==", 1.0, "evaluation is once an epoch", _V05),
     Rule("evaluation.negatives", "==", 999, "each user's test item stands among 999 negatives", _V05),
     Rule("evaluation.top", "==", 10, "the metric is HR@10", _V05),

@@ -125,8 +125,10 @@ def windowed_max(tables: jax.Array, rows: jax.Array, ragged: Ragged, first_offse
     Returns:
       float32 [B, F], 0 for empty sequences; differentiable in `tables`.
     """
-    slots = slots_at_once or (16 if jax.default_backend() == "cpu" else 256)
-    return _max(tables, rows, ragged, first_offset, width, slots)
+    if slots_at_once:
+        return _max(tables, rows, ragged, first_offset, width, slots_at_once)
+    return lax.platform_dependent(tables, rows, ragged, cpu=lambda *operands: _max(*operands, first_offset, width, 16),
+                                  default=lambda *operands: _max(*operands, first_offset, width, 256))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))

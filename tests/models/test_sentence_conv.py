@@ -73,6 +73,7 @@ def test_the_tables_are_the_convolution(params, reviews, distinct_rows):
     np.testing.assert_allclose(bound(reviews), plain_logits(params, reviews), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradients_do_not_depend_on_the_words_in_the_tables(params, reviews):
     def gradients(distinct_rows):
         return jax.jit(jax.grad(lambda params: jnp.sum(jnp.sin(small(distinct_rows=distinct_rows).bound(params, {})(reviews)))))(params)

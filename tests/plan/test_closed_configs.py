@@ -17,19 +17,28 @@ pytestmark = [
     pytest.mark.aot, pytest.mark.slow,
     pytest.mark.skipif(not importlib.util.find_spec("jax_cuda12_plugin"), reason="needs the packages of the extra 'plan'"),
 ]
-# The running statistics of ResNet-50 are averaged over the devices; CIFAR-10's workers keep theirs.
-CONFIGS = {"resnet50": ((), True), "cifar10": (("data.workers=32", "steps_per_dispatch=1"), False)}
+# What is overridden; whether running statistics are averaged over the devices (CIFAR-10's workers keep theirs); and the types of
+# large products in training and in evaluation: NCF adds up the gradients of its tables, and ranks, in float32.
+CONFIGS = {
+    "resnet50": ((), True, {"bf16"}, {"bf16"}),
+    "cifar10": (("data.workers=32", "steps_per_dispatch=1"), False, {"bf16"}, {"bf16"}),
+    "ncf": (("steps_per_dispatch=1",), False, {"bf16", "f32"}, {"f32"}),
+    "sentiment": (("steps_per_dispatch=1",), False, {"bf16"}, {"bf16"}),
+}
+LARGE_FLOPS = 1e9
 
 
 @pytest.mark.parametrize("reference", CONFIGS)
 @pytest.mark.parametrize(("topology", "devices"), [("1", 1), ("4x8", 32)])
 def test_the_closed_config_fits_and_reduces_its_gradients_only(reference, topology, devices):
-    overrides, reduces_statistics = CONFIGS[reference]
+    overrides, reduces_statistics, *dtypes = CONFIGS[reference]
     config = load_config(reference, overrides)
     plans = json.loads(plan_config(config, Path("absent"), target="h200", topology=topology, as_json=True))
     assert len(plans) == 2 and all(plan["memory_bytes"]["fits"] for plan in plans.values())
-    for plan in plans.values():
-        assert {product["dtype"] for product in plan["products"] if product["kind"] == "convolution"} == {"bf16"}
+    for name, plan in plans.items():
+        large = {product["dtype"] for product in plan["products"]
+                 if product["kind"] == "convolution" or product["flops"] / product["count"] > LARGE_FLOPS}
+        assert large and large <= dtypes[name.startswith("eval_step")], name
     (step,) = (plan for name, plan in plans.items() if name.startswith("train_step"))
     assert {group["kind"] for group in step["collectives"]} == ({"all-reduce"} if devices > 1 else set())
     state = jax.eval_shape(benchmarks.create(config, Topology(devices), Path("absent")).init, key_data_shape(config.rng_impl))
