@@ -34,6 +34,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model = ConfigDict({
         "factors": 64,                  # of the matrix factorisation
         "layers": (256, 256, 128, 64),  # of the perceptron; the first is both embeddings together
+        "dropout_rate": 0.0,            # open division
         "first_layer": "auto",          # on the "pairs", or on the "tables" before they are gathered; auto: fewer operations
     })
     config.data = ConfigDict({
@@ -94,7 +95,8 @@ _VARIANTS = {
         "quality_target": 0.687,        # DMF (Xue et al. 2017) by the protocol of He et al.
         "max_epochs": 16.0,
         "compute_dtype": "float32",
-        "model": {"factors": 256, "layers": (128, 64)},
+        "rng_impl": "hash32",
+        "model": {"factors": 256, "layers": (128, 64), "dropout_rate": 0.2},
         "data": {"source": "ml-100k", "batch_size": 2048, "expected": {"users": 943, "items": 1_682, "train": 99_057}},
         "optimizer": {"base_learning_rate": 0.001, **_ADAM, "average_checkpoints": 8, "average_every_steps": 60},
         "evaluation": {"negatives": 99},

@@ -54,8 +54,8 @@ def _sentiment() -> Entry:
     return Entry(SentimentBenchmark, data_command)
 
 
-_ENTRIES: dict[str, Callable[[], Entry]] = {"transformer": _transformer, "resnet50": _resnet50, "cifar10": _cifar10, "ncf": _ncf,
-            "sentiment": _sentiment}
+_ENTRIES: dict[str, Callable[[], Entry]] = {
+    "transformer": _transformer, "resnet50": _resnet50, "cifar10": _cifar10, "ncf": _ncf, "sentiment": _sentiment}
 
 
 def _entry(config: ConfigDict) -> Entry:

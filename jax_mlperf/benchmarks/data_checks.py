@@ -1,7 +1,11 @@
 """What `data verify` prints, alike for every benchmark."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from ml_collections import ConfigDict
+
+from jax_mlperf.config import config_reference
 from jax_mlperf.data.download import Check
 from jax_mlperf.errors import UserError
 
@@ -22,3 +26,8 @@ def report(checks: Sequence[Check], remedy: str) -> None:
     if bad:
         raise UserError(f"{len(bad)} of {len(checks)} files are not as they should be, {bad[0].path} first ({bad[0].state}); "
                         f"{remedy}")
+
+
+def download_again(config: ConfigDict, data_dir: Path) -> str:
+    """The remedy where the program can download what the config reads."""
+    return f"get them again with: python -m jax_mlperf data download {config_reference(config)} --data_dir={data_dir}"

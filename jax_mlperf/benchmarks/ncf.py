@@ -37,6 +37,7 @@ _TABLES = ("user_embedding", "item_embedding")
 _FIRST_LAYERS = ("auto", "pairs", "tables")
 _BOUNDS = (
     ("data.negatives", ">=", 1), ("data.batch_size", ">=", 1), ("model.factors", ">=", 1), ("model.layers", ">=", 1),
+    ("model.dropout_rate", ">=", 0), ("model.dropout_rate", "<", 1),
     ("optimizer.base_learning_rate", ">", 0), ("optimizer.epsilon", ">", 0), ("optimizer.average_checkpoints", ">=", 0),
     ("optimizer.average_every_steps", ">=", 0), ("evaluation.negatives", ">=", 1),
     ("evaluation.top", ">=", 1), ("evaluation.batch_size", ">=", 1), ("evaluation.every_epochs", ">", 0),
@@ -85,7 +86,8 @@ class NcfBenchmark(Benchmark):
         self._from_tables = config.model.first_layer == "tables" or (
             config.model.first_layer == "auto" and first_layer_from_tables(self._rows, self.users, self.items))
         block = math.gcd(self._rows, _CPU_BLOCK)
-        self._block = block if topology.platform == "cpu" and block >= _CPU_BLOCK // 8 else 0
+        blocks = topology.platform == "cpu" and block >= _CPU_BLOCK // 8 and not config.model.dropout_rate
+        self._block = block if blocks else 0
         self.optimizer = self._make_optimizer()
         self._step = supervised_step(self._loss, self.optimizer, rng_impl=self._key_implementation, mesh=topology.mesh)
         self._evaluation = summed_over_devices(self._sums, topology.mesh)
@@ -191,7 +193,8 @@ class NcfBenchmark(Benchmark):
             loss_sum = blocked_loss(lambda params: self.network.bound(params, {}), params, pairs, from_tables=self._from_tables,
                                     block=self._block)
             return LossOutput(loss_sum, jnp.sum(pairs.weights, dtype=jnp.float32), model_state)
-        logits = self.network.bound(params, {})(pairs.users, pairs.items, from_tables=self._from_tables)
+        logits = self.network.bound(params, {})(pairs.users, pairs.items, from_tables=self._from_tables,
+                                                key=key if self.config.model.dropout_rate else None)
         return LossOutput(*sigmoid_cross_entropy(logits, pairs.labels, pairs.weights), model_state)
 
     def train_step(self, state: TrainState, batch: PyTree, data: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:

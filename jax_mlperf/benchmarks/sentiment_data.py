@@ -6,7 +6,6 @@ from ml_collections import ConfigDict
 
 from jax_mlperf.benchmarks import data_checks
 from jax_mlperf.benchmarks.config_checks import check_bounds
-from jax_mlperf.config import config_reference
 from jax_mlperf.data import imdb
 from jax_mlperf.errors import UserError
 
@@ -42,5 +41,4 @@ def data_command(action: str, config: ConfigDict, data_dir: Path, *, mirror: str
     elif action == "download":
         imdb.download(data_dir, chosen, mirror=mirror)
     else:
-        data_checks.report(imdb.verify(data_dir, chosen), "get them again with: python -m jax_mlperf data download "
-                           f"{config_reference(config)} --data_dir={data_dir}")
+        data_checks.report(imdb.verify(data_dir, chosen), data_checks.download_again(config, data_dir))

@@ -6,7 +6,6 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from jax_mlperf.benchmarks import data_checks
-from jax_mlperf.config import config_reference
 from jax_mlperf.data import transformer as preparation
 from jax_mlperf.errors import UserError
 
@@ -33,11 +32,6 @@ def prepare(config: ConfigDict, data_dir: Path, workers: int) -> Path:
                                workers=workers)
 
 
-def download_command(config: ConfigDict, data_dir: Path) -> str:
-    """The command that fetches the text that the config reads."""
-    return f"python -m jax_mlperf data download {config_reference(config)} --data_dir={data_dir}"
-
-
 def data_command(action: str, config: ConfigDict, data_dir: Path, *, mirror: str | None, workers: int) -> None:
     """`python -m jax_mlperf data download|verify|prepare` for this benchmark."""
     if action == "prepare":
@@ -45,5 +39,4 @@ def data_command(action: str, config: ConfigDict, data_dir: Path, *, mirror: str
     elif action == "download":
         preparation.download(data_dir, settings(config), mirror=mirror)
     else:
-        data_checks.report(preparation.verify(data_dir, settings(config)),
-                           f"get them again with: {download_command(config, data_dir)}")
+        data_checks.report(preparation.verify(data_dir, settings(config)), data_checks.download_again(config, data_dir))

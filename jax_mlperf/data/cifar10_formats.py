@@ -144,27 +144,19 @@ def _read_pickle(path: Path, records: int) -> Arrays:
 
 
 def _read_tfds(path: Path) -> Arrays:
-    from jax_mlperf.data.imagenet_example import Layout, image_and_label
-    from jax_mlperf.data.tfrecord import Shards, index_shard
+    from jax_mlperf.data.tfrecord import parsed_records
+
+    pairs = list(parsed_records(path, _image_and_label))
+    images = np.array([image for image, _ in pairs], np.uint8).reshape(-1, SIZE, SIZE, 3)
+    return images, np.array([label for _, label in pairs], np.int64)
+
+
+def _image_and_label(record: memoryview) -> tuple[np.ndarray, int]:
+    from jax_mlperf.data.example import bytes_and_int
 
     # `tensorflow/datasets:tensorflow_datasets/image_classification/cifar.py`
-    layout = Layout("cifar10", "", b"image", b"label", 0)
-    offsets, lengths = index_shard(path)
-    images = np.empty((len(offsets), SIZE, SIZE, 3), np.uint8)
-    labels = np.empty(len(offsets), np.int64)
-    shards = Shards([path], [path.stat().st_size])
-    try:
-        for record, (offset, length) in enumerate(zip(offsets.tolist(), lengths.tolist(), strict=True)):
-            try:
-                if not shards.is_intact(0, offset, length):
-                    raise ValueError("the CRC of its payload does not hold")
-                encoded, labels[record] = image_and_label(shards.read(0, offset, length), layout)
-                images[record] = _decoded(encoded)
-            except (ValueError, OSError, SyntaxError) as error:  # Pillow reports damage as one of the latter two
-                raise UserError(f"{path}: record {record} is corrupt: {error}; copy the file again") from error
-    finally:
-        shards.close()
-    return images, labels
+    encoded, label = bytes_and_int(record, b"image", b"label")
+    return _decoded(encoded), label
 
 
 def _decoded(encoded: bytes) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jax_mlperf.data.example import bytes_and_int, encode_example
-from jax_mlperf.data.tfrecord import Shards, index_shard, write_shard
+from jax_mlperf.data.tfrecord import parsed_records, write_shard
 from jax_mlperf.errors import UserError
 
 SPLITS = ("train", "test")
@@ -46,23 +46,14 @@ def read_shard(path: Path) -> Iterator[tuple[bytes, int]]:
     Raises:
       UserError: a record is damaged, holds no review, or its label is not 0 or 1.
     """
-    offsets, lengths = index_shard(path)
-    shards = Shards([path], [path.stat().st_size])
-    try:
-        for record, (offset, length) in enumerate(zip(offsets.tolist(), lengths.tolist(), strict=True)):
-            payload, intact = shards.view(0, offset, length)
-            try:
-                if not intact:
-                    raise ValueError("the CRC of its payload does not hold")
-                # `tensorflow/datasets:tensorflow_datasets/datasets/imdb_reviews`: 0 negative, 1 positive
-                text, label = bytes_and_int(payload, b"text", b"label")
-                if label not in (0, 1):
-                    raise ValueError(f"it has label {label}, must be 0 (negative) or 1 (positive)")
-            except ValueError as error:
-                raise UserError(f"{path}: record {record} is corrupt: {error}; copy the file again") from error
-            yield text, POSITIVE if label else NEGATIVE
-    finally:
-        shards.close()
+    return parsed_records(path, _review)
+
+
+def _review(record: memoryview) -> tuple[bytes, int]:
+    text, label = bytes_and_int(record, b"text", b"label")
+    if label not in (0, 1):  # `tensorflow/datasets:tensorflow_datasets/datasets/imdb_reviews`: 0 negative, 1 positive
+        raise ValueError(f"it has label {label}, must be 0 (negative) or 1 (positive)")
+    return text, POSITIVE if label else NEGATIVE
 
 
 def write_tfds(path: Path, reviews: Reviews) -> None:

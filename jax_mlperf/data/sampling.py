@@ -37,7 +37,7 @@ class TrainOrder:
 
     Args:
       samples: in the training set.
-      workers: k; 1 shuffles all images every epoch.
+      workers: k; 1 shuffles all samples every epoch.
       worker_batch_size: b, samples of one worker in one step.
       seed: of the partition and of every epoch's order.
       drop_last: leave out what fills no whole batch; otherwise an epoch's last batch is filled with -1.

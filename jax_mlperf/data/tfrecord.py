@@ -8,14 +8,15 @@ import os
 import resource
 import struct
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 
 from jax_mlperf.errors import UserError
 
+Parsed = TypeVar("Parsed")
 HEADER_BYTES = 12  # length and its CRC
 FOOTER_BYTES = 4  # CRC of the payload
 _NOTHING = np.empty(0, np.uint8)
@@ -198,6 +199,28 @@ def _raised_file_limit(wanted: int) -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
         soft = target
     return target if soft == resource.RLIM_INFINITY else soft
+
+
+def parsed_records(path: Path, parse: Callable[[memoryview], Parsed]) -> Iterator[Parsed]:
+    """What `parse` makes of the payload of each record of a file; the payload is gone when the next one is read.
+
+    Raises:
+      UserError: as `index_shard`; or the CRC of a payload does not hold, or `parse` raises what says that it is damaged.
+    """
+    offsets, lengths = index_shard(path)
+    shards = Shards([path], [path.stat().st_size])
+    try:
+        for record, (offset, length) in enumerate(zip(offsets.tolist(), lengths.tolist(), strict=True)):
+            payload, intact = shards.view(0, offset, length)
+            try:
+                if not intact:
+                    raise ValueError("the CRC of its payload does not hold")
+                parsed = parse(payload)
+            except (ValueError, OSError, SyntaxError) as error:  # Pillow reports damage as one of the latter two
+                raise UserError(f"{path}: record {record} is corrupt: {error}; copy the file again") from error
+            yield parsed
+    finally:
+        shards.close()
 
 
 def corrupt_records(path: Path) -> tuple[int, list[int]]:

@@ -172,6 +172,7 @@ _NCF = (
     Rule("data.negatives", "==", 4, "each rating has four negatives", _V05),
     Rule("model.factors", "==", 64, "the model is NeuMF with 64 factors", f"{_NCF_REFERENCE}/run_and_time.sh"),
     Rule("model.layers", "==", (256, 256, 128, 64), "the perceptron is fixed", f"{_NCF_REFERENCE}/run_and_time.sh"),
+    Rule("model.dropout_rate", "==", 0.0, "the model has no dropout", f"{_NCF_REFERENCE}/neumf.py"),
     Rule("optimizer.name", "in", ("adam", "lazy_adam"), "the optimizer is Adam or LazyAdam", _V05),
     Rule("optimizer.base_learning_rate", ">", 0.0, "the learning rate is positive", _V05),
     Rule("optimizer.average_checkpoints", "==", 0, "the reference averages no checkpoints", f"{_NCF_REFERENCE}/ncf.py"),
@@ -183,5 +184,5 @@ _NCF = (
     Rule("rng_impl", "in", ("threefry2x32", "rbg"), "random numbers come from a stock generator", "rules (Random numbers)"),
 )
 
-CLOSED_RULES: dict[str, tuple[Rule, ...]] = {"transformer": _TRANSFORMER, "resnet50": _RESNET50, "cifar10": _CIFAR10, "ncf": _NCF,
-                                             "sentiment": _SENTIMENT}
+CLOSED_RULES: dict[str, tuple[Rule, ...]] = {
+    "transformer": _TRANSFORMER, "resnet50": _RESNET50, "cifar10": _CIFAR10, "ncf": _NCF, "sentiment": _SENTIMENT}

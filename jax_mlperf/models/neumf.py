@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jax_mlperf.models.initializers import fill, normal, uniform
+from jax_mlperf.ops.dropout import dropout
 
 _EMBEDDING_DEVIATION = 0.01
 
@@ -43,6 +44,7 @@ class NeuMF(nnx.Module):
       users, items: rows of the tables.
       factors: width f of the GMF embeddings, which are the first columns of both tables.
       layers: widths of the MLP, that of its input (both embeddings together) first.
+      dropout_rate: of the products of the GMF factors and of the MLP's hidden layers (open division; 0 in the benchmark).
       dtype: of the matrix products; tables, sums of their gradients and logits are float32.
       rngs: stream "params".
 
@@ -50,11 +52,11 @@ class NeuMF(nnx.Module):
       ValueError: fewer than two layers, or an odd first one.
     """
 
-    def __init__(self, *, users: int, items: int, factors: int, layers: Sequence[int], dtype: jax.typing.DTypeLike = jnp.float32,
-                 rngs: nnx.Rngs) -> None:
+    def __init__(self, *, users: int, items: int, factors: int, layers: Sequence[int], dropout_rate: float = 0.0,
+                 dtype: jax.typing.DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:
         if len(layers) < 2 or layers[0] % 2:
             raise ValueError(f"layers are {tuple(layers)}; there must be two at least, and the first one even")
-        self.factors, self.half, self.dtype = factors, layers[0] // 2, dtype
+        self.factors, self.half, self.dropout_rate, self.dtype = factors, layers[0] // 2, dropout_rate, dtype
         self.user_embedding = nnx.Param(jnp.zeros((users, factors + self.half), jnp.float32))
         self.item_embedding = nnx.Param(jnp.zeros((items, factors + self.half), jnp.float32))
         self.layers = nnx.List([Dense(*widths) for widths in itertools.pairwise(layers)])
@@ -65,18 +67,20 @@ class NeuMF(nnx.Module):
         limits += [math.sqrt(3 / len(self.output.kernel)), *(1 / math.sqrt(len(layer.kernel)) for layer in dense)]
         fill([*(layer.kernel for layer in dense), *(layer.bias for layer in dense)], uniform, limits, rngs.params())
 
-    def __call__(self, users: jax.Array, items: jax.Array, *, from_tables: bool = False) -> jax.Array:
+    def __call__(self, users: jax.Array, items: jax.Array, *, from_tables: bool = False,
+                 key: jax.Array | None = None) -> jax.Array:
         """Logits float32 [B] of pairs int32 [B].
 
         Args:
           users, items: numbers of the rows.
           from_tables: apply the first layer to all rows of the tables and gather the results: the same sums, fewer operations
             where the pairs outnumber the rows; see `first_layer_from_tables`.
+          key: random key of dropout; None: no dropout.
         """
         if from_tables:
             return self.score(parted(joined(self.user_part(self.user_embedding[...]))[users], self.factors),
-                              parted(joined(self.item_part(self.item_embedding[...]))[items], self.factors))
-        return self.score(self.user_part(self.user_embedding[users]), self.item_part(self.item_embedding[items]))
+                              parted(joined(self.item_part(self.item_embedding[...]))[items], self.factors), key)
+        return self.score(self.user_part(self.user_embedding[users]), self.item_part(self.item_embedding[items]), key)
 
     def user_part(self, rows: jax.Array) -> Part:
         """Rows [..., f + half] of the user table -> Part float32; the first layer's bias is in it."""
@@ -91,13 +95,15 @@ class NeuMF(nnx.Module):
         hidden = self._product(rows[..., self.factors:], kernel)
         return Part(rows[..., : self.factors], hidden if bias is None else hidden + bias)
 
-    def score(self, user: Part, item: Part) -> jax.Array:
-        """Logits float32 [...] of parts that broadcast against each other."""
-        x = jax.nn.relu(user.hidden + item.hidden).astype(self.dtype)
-        for layer in self.layers[1:]:
+    def score(self, user: Part, item: Part, key: jax.Array | None = None) -> jax.Array:
+        """Logits float32 [...] of parts that broadcast against each other; `key` as in `__call__`."""
+        keys = [None] * (1 + len(self.layers)) if key is None else jax.random.split(key, 1 + len(self.layers))
+        x = dropout(jax.nn.relu(user.hidden + item.hidden).astype(self.dtype), self.dropout_rate, keys[0])
+        for layer, layer_key in zip(self.layers[1:], keys[1:], strict=False):
             x = jax.nn.relu(jnp.dot(x, layer.kernel.astype(self.dtype)) + layer.bias.astype(self.dtype))
+            x = dropout(x, self.dropout_rate, layer_key)
         kernel = self.output.kernel[:, 0]
-        matched = jnp.sum((user.factors * kernel[: self.factors]) * item.factors, axis=-1)
+        matched = dropout((user.factors * kernel[: self.factors]) * item.factors, self.dropout_rate, keys[-1]).sum(axis=-1)
         return matched + self._product(x, kernel[self.factors:]) + self.output.bias[0]
 
     def _product(self, x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from resident import Resident
 
 from jax_mlperf import benchmarks
 from jax_mlperf.benchmark import Topology
+from jax_mlperf.benchmarks.network import Network
 from jax_mlperf.benchmarks.sentiment import _padded_to_the_longest
 from jax_mlperf.config import load_config
 from jax_mlperf.errors import UserError
@@ -93,7 +93,8 @@ def test_evaluation_counts_every_review_once(one_device):
     state = one_device.start()
     outputs = one_device.outputs(state)
     assert [int(output["reviews"]) for output in outputs] == [24, 24, 2]
-    logits, labels, _ = one_device.benchmark._outputs(state.params, jnp.arange(50), one_device.data, "test")
+    logits_of = jax.jit(lambda params, data: one_device.benchmark._outputs(params, jnp.arange(50), data, "test"))
+    logits, labels, _ = logits_of(state.params, one_device.data)
     right = int((np.argmax(logits, axis=1) == labels).sum())
     assert one_device.evaluate(state)["accuracy"] == 100 * right / 50
 
@@ -119,12 +120,21 @@ def test_ngrams_start_undecided_and_learn(data_dir):
 
 def test_rows_for_the_lstm_are_as_long_as_the_longest_review():
     """The length that a batch is padded to, and rows of padding, change nothing."""
-    model = StackedLstm(20, embedding=4, gates=16, layers=2, dtype=jnp.float32, rngs=nnx.Rngs(0))
-    tokens = jnp.asarray(np.random.default_rng(0).integers(0, 20, 400), jnp.uint16)
-    logits = jax.jit(lambda lengths: _padded_to_the_longest(model, Ragged(tokens, jnp.array([0, 90, 250]), lengths), longest=150))
-    beside_a_long_one, alone = logits(jnp.array([90, 150, 30])), logits(jnp.array([90, 0, 30]))
+    rng = np.random.default_rng(0)
+    network = Network(lambda rngs: StackedLstm(20, embedding=4, gates=16, layers=1, dtype=jnp.float32, rngs=rngs))
+    params = jax.tree.map(lambda leaf: rng.normal(0, 0.5, leaf.shape).astype(np.float32),
+                          jax.eval_shape(network.init, jax.random.key(0))[0])
+    tokens = rng.integers(0, 20, 400).astype(np.uint16)
+
+    @jax.jit
+    def logits(params, lengths):
+        reviews = Ragged(jnp.asarray(tokens), jnp.array([0, 90, 250]), lengths)
+        return _padded_to_the_longest(network.bound(params, {}), reviews, longest=150)
+
+    beside_a_long_one, alone = (logits(params, np.array(lengths)) for lengths in ([90, 150, 30], [90, 0, 30]))
     np.testing.assert_allclose(beside_a_long_one[::2], alone[::2], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(alone[0], model(tokens[None, :90].astype(jnp.int32), jnp.array([90]))[0], rtol=1e-5, atol=1e-6)
+    unpadded = jax.jit(lambda params: network.bound(params, {})(jnp.asarray(tokens[None, :90]), jnp.array([90])))(params)
+    np.testing.assert_allclose(alone[0], unpadded[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("overrides", "message"), [

@@ -163,3 +163,19 @@ def test_first_layer_goes_where_fewer_rows_are():
 def test_impossible_layers(layers):
     with pytest.raises(ValueError, match="the first one even"):
         abstract(**{**SIZES, "layers": layers})
+
+
+def test_dropout_keeps_the_expectation_of_what_is_linear(params):
+    """With the MLP's part of the last kernel at zero, the logits are linear in what dropout leaves."""
+    kernel = params["output"]["kernel"].copy()
+    kernel[SIZES["factors"]:] = 0
+    model = nnx.merge(nnx.graphdef(abstract(dropout_rate=0.25, **SIZES)), nnx.State({**params, "output": {**params["output"], "kernel": kernel}}))
+    users, items = jnp.arange(7), jnp.arange(7)
+    drawn = jax.jit(jax.vmap(lambda key: model(users, items, key=key)))(jax.random.split(jax.random.key(0), 4000))
+    f = SIZES["factors"]
+    terms = params["user_embedding"][:7, :f] * params["item_embedding"][:7, :f] * kernel[:f, 0]
+    deviation = np.sqrt(0.25 / 0.75 * np.square(terms).sum(axis=1))
+    np.testing.assert_allclose(drawn.std(axis=0), deviation, rtol=0.05)
+    assert (np.abs(drawn.mean(axis=0) - model(users, items)) < 4 * deviation / np.sqrt(4000)).all()
+    mlp_too = nnx.merge(nnx.graphdef(abstract(dropout_rate=0.25, **SIZES)), nnx.State(params))
+    assert (mlp_too(users, items, key=jax.random.key(1)) != mlp_too(users, items, key=jax.random.key(2))).any()
