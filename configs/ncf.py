@@ -50,6 +50,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.optimizer = ConfigDict({
         "name": "adam",                 # adam, or lazy_adam (rows of the tables that a batch does not use stay as they are)
         "base_learning_rate": 0.0, "beta_1": 0.0, "beta_2": 0.0, "epsilon": 0.0,
+        "weight_decay": 0.0,            # adam, open division: decoupled, times the rate
         "average_checkpoints": 0,       # open division: evaluate the mean of the parameters at so many last points
         "average_every_steps": 0,       # distance of those points; 0: an epoch
     })
@@ -98,7 +99,8 @@ _VARIANTS = {
         "rng_impl": "hash32",
         "model": {"factors": 256, "layers": (128, 64), "dropout_rate": 0.2},
         "data": {"source": "ml-100k", "batch_size": 2048, "expected": {"users": 943, "items": 1_682, "train": 99_057}},
-        "optimizer": {"base_learning_rate": 0.001, **_ADAM, "average_checkpoints": 8, "average_every_steps": 60},
+        "optimizer": {"base_learning_rate": 0.001, **_ADAM, "weight_decay": 0.1, "average_checkpoints": 16,
+                      "average_every_steps": 60},
         "evaluation": {"negatives": 99},
     },
     "fractal": {

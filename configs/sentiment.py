@@ -36,7 +36,8 @@ def get_config(variant: str = "") -> ConfigDict:
         "vocab_cutoff": 150,                # words: keep those that occur more often, over both splits
         "ngram_order": 2, "ngram_buckets_log2": 22,
         "batch_size": 128,
-        "expected": {"train": 25_000, "eval": 25_000, "vocab_size": 5_147, "train_tokens": 5_821_393, "eval_tokens": 5_690_263},
+        "expected": {"train": 25_000, "eval": 25_000, "vocab_size": 5_147,
+                     "train_tokens": 5_821_393, "eval_tokens": 5_690_263, "longest": 2_469},    # tokens of the longest review
     })
     config.optimizer = ConfigDict({
         "name": "lazy_adam",                # lazy_adam (words that a batch lacks are left alone), adam, adagrad
@@ -61,7 +62,7 @@ _VARIANTS = {
         "log_every_steps": 10,
         "model": {"name": "ngrams"},
         "data": {"features": "ngrams", "batch_size": 512,
-                 "expected": {"vocab_size": 1 << 22, "train_tokens": 9_337_195, "eval_tokens": 9_142_192}},
+                 "expected": {"vocab_size": 1 << 22, "train_tokens": 9_337_195, "eval_tokens": 9_142_192, "longest": 3_013}},
         "optimizer": {"name": "adagrad", "base_learning_rate": 0.02},
     },
     "tiny": {
@@ -71,7 +72,7 @@ _VARIANTS = {
         "model": {"embedding": 32, "filters": 64, "distinct_rows": 0},
         "data": {"source": "tiny", "vocab_cutoff": 0,
                  "expected": {"train": 8_000, "eval": 2_000, "vocab_size": 1_001,
-                              "train_tokens": 363_256, "eval_tokens": 91_880}},
+                              "train_tokens": 363_256, "eval_tokens": 91_880, "longest": 200}},
         "optimizer": {"base_learning_rate": 2e-3},
         "evaluation": {"batch_size": 2_000},
     },

@@ -85,6 +85,8 @@ def _numbers(text: str) -> list[int]:
 def _describe(flags: argparse.Namespace, overrides: list[str]) -> None:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     from jax_mlperf.describe import as_text, describe
+    if flags.devices < 1:
+        raise UserError(f"--devices is {flags.devices}, must be at least 1")
     facts = describe(load_config(flags.config, overrides), flags.data_dir, devices=flags.devices, steps=flags.steps)
     print(json.dumps(facts, indent=1) if flags.json else as_text(facts))
 

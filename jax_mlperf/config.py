@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import importlib.util
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 OPERATIONAL_KEYS = ("runs", "time_budget_minutes", "max_epochs", "log_every_steps", "checkpoint_every_steps",
                     "checkpoints_kept", "submission", "plain_log_seconds")
 _LEAST = {"runs": 1, "steps_per_dispatch": 0, "log_every_steps": 1, "microbatch_per_device": 0, "prefetch_batches": 1,
-          "time_budget_minutes": 0}
+          "time_budget_minutes": 0, "checkpoints_kept": 1, "checkpoint_every_steps": 0, "seed": -1}
+_MOST = {"max_epochs": 100_000, "seed": 2**63 - 1}  # all evaluation points are listed; a seed is an int64
 
 
 def base_config() -> ConfigDict:
@@ -75,6 +77,9 @@ def load_config(reference: str, overrides: Iterable[str] = ()) -> ConfigDict:
     for key, least in _LEAST.items():
         if config[key] < least:
             raise UserError(f"config.{key} is {config[key]}, must be at least {least}")
+    for key, most in _MOST.items():
+        if config[key] > most:
+            raise UserError(f"config.{key} is {config[key]}, must be at most {most}")
     if config.max_epochs <= 0:
         raise UserError(f"config.max_epochs is {config.max_epochs}, must be above 0")
     return config.lock()
@@ -143,6 +148,8 @@ def _all_keys(config: ConfigDict, prefix: str = "") -> list[str]:
 
 def _apply_override(config: ConfigDict, override: str) -> None:
     key, _, text = override.partition("=")
+    if key in ("benchmark", "variant"):
+        raise UserError(f"config.{key} belongs to the config file: choose another with --config=FILE:VARIANT")
     known = _all_keys(config)
     if key not in known:
         raise UserError(f"unknown config key {key!r}; the nearest is {_nearest_key(key, known)!r}")
@@ -179,6 +186,8 @@ def _parse(key: str, text: str, default: Any) -> Any:
         accepted = isinstance(default, bool) and isinstance(value, bool)
     elif isinstance(default, float):
         accepted, value = isinstance(value, int | float), float(value) if isinstance(value, int) else value
+        if accepted and not math.isfinite(value):
+            raise UserError(f"config key {key!r} takes a finite number, not {text!r}")
     elif isinstance(default, tuple):
         accepted, value = isinstance(value, tuple | list), tuple(value) if isinstance(value, list) else value
     else:

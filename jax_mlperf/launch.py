@@ -113,6 +113,6 @@ def _run(config: ConfigDict, flags: argparse.Namespace, workdir: Path, overrides
 
 def summary_line(index: int, result: RunResult) -> str:
     """One run in words."""
-    values = ", ".join(f"{name} {value:.2f}" for name, value in result.quality.items()) or "no evaluation"
+    values = ", ".join(f"{name} {value:#.4g}" for name, value in result.quality.items()) or "no evaluation"
     return (f"run {index}: {'target reached' if result.reached else 'target not reached'}, {values}, "
             f"{result.minutes:.2f} minutes, seed {result.seed} ({result.reason})")

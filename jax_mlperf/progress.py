@@ -94,7 +94,7 @@ class Progress:
 
     def quality(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
         """Shows the result of an evaluation."""
-        self._quality = "  ".join(f"{name} {value:.2f}" for name, value in metrics.items())
+        self._quality = "  ".join(f"{name} {value:#.4g}" for name, value in metrics.items())
         if self._scalars:
             self._scalars.add(step, {f"eval/{name}": value for name, value in metrics.items()})
         self.message(f"step {step}  epoch {epoch:g}  {self._quality}")

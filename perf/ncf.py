@@ -60,6 +60,7 @@ def config_of(arguments: argparse.Namespace) -> ConfigDict:
     overrides = [f"compute_dtype={'bfloat16' if arguments.precision == 'bf16' else 'float32'}"]
     overrides += [f"data.batch_size={arguments.batch}"] if arguments.batch else []
     overrides += [] if arguments.epoch else ["evaluation.negatives=1"]
+    overrides += ["model.dropout_rate=0.0", "optimizer.weight_decay=0.0", "optimizer.average_checkpoints=0"]  # as the peer
     return load_config(f"ncf:{variant}" if variant else "ncf", overrides + arguments.overrides)
 
 

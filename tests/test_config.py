@@ -33,6 +33,11 @@ def test_variant_changes_only_its_values():
     ("model.d_model=True", "type int"),
     ("optimizer.epsilon=tiny", "type float"),
     ("model=3", "is a section; set one of"),
+    ("max_epochs=1e400", "'max_epochs' takes a finite number, not '1e400'"),
+    ("max_epochs=1e30", "config.max_epochs is 1e+30, must be at most 100000"),
+    ("seed=10000000000000000000000000", "config.seed is 10000000000000000000000000, must be at most 9223372036854775807"),
+    ("checkpoints_kept=-1", "config.checkpoints_kept is -1, must be at least 1"),
+    ("benchmark=sentiment", "config.benchmark belongs to the config file: choose another with --config=FILE:VARIANT"),
 ])
 def test_mistakes_in_overrides(override, message):
     with pytest.raises(UserError) as error:

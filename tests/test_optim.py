@@ -29,6 +29,12 @@ def test_adam_is_the_references_update():
     np.testing.assert_allclose(params, theta, rtol=1e-5)
 
 
+def test_weight_decay_is_decoupled():
+    params, gradient = {"w": jnp.array([2.0, -4.0])}, {"w": jnp.array([1.0, 1.0])}
+    plain, decayed = (run(adam(lambda step: 0.01, 0.9, 0.999, 1e-8, decay), params, gradient)[0]["w"] for decay in (0.0, 0.1))
+    np.testing.assert_allclose(decayed, plain - 0.01 * 0.1 * params["w"], rtol=1e-6)
+
+
 def test_state_is_float32():
     state = adam(lambda step: 1e-3, 0.9, 0.98).init({"kernel": jnp.zeros((2, 3))})
     floats = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]

@@ -81,7 +81,7 @@ def test_plain_lines_come_no_closer_than_the_interval():
     assert "\r" not in stream.getvalue()
     progress.quality(8, 0.5, {"bleu": 1.0})  # never held back
     progress.message("resuming")
-    assert stream.getvalue().splitlines()[-2:] == ["step 8  epoch 0.5  bleu 1.00", "resuming"]
+    assert stream.getvalue().splitlines()[-2:] == ["step 8  epoch 0.5  bleu 1.000", "resuming"]
 
 
 def test_other_processes_show_nothing_but_count_alike(capsys):

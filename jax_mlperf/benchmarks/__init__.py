@@ -83,6 +83,11 @@ def data_command(action: str, config: ConfigDict, data_dir: Path, *, mirror: str
     """Downloads, verifies or prepares the data that a config reads.
 
     Raises:
-      UserError: what is missing or damaged, and what to do; or a benchmark whose data cannot be fetched.
+      UserError: what is missing or damaged, and what to do; a benchmark whose data cannot be fetched; or a folder that cannot be
+        read or written.
     """
-    _entry(config).data_command(action, config, data_dir, mirror=mirror, workers=workers)
+    try:
+        _entry(config).data_command(action, config, data_dir, mirror=mirror, workers=workers)
+    except OSError as error:
+        raise UserError(f"cannot {action} the data of {config.benchmark}: {error.strerror or error}"
+                        f"{f': {error.filename}' if error.filename else ''}; see --data_dir={data_dir}") from error

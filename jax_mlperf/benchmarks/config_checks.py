@@ -30,7 +30,10 @@ def check_bounds(config: ConfigDict, bounds: Iterable[Bound]) -> None:
     for key, relation, bound in bounds:
         value = _value(config, key)
         holds, words = _RELATIONS[relation]
-        if not all(holds(number, bound) for number in (value if isinstance(value, tuple) else (value,))):
+        numbers = value if isinstance(value, tuple) else (value,)
+        if not all(isinstance(number, int | float) for number in numbers):
+            raise UserError(f"config.{key} is {value!r}, must be numbers")
+        if not all(holds(number, bound) for number in numbers):
             raise UserError(f"config.{key} is {value!r}, must be {words} {bound}")
 
 

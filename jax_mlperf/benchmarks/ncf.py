@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from jax_mlperf.averaging import averaged, with_snapshots
 from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, Quality, Topology, TrainState
 from jax_mlperf.benchmarks.config_checks import check_bounds, check_dtype
-from jax_mlperf.benchmarks.ncf_data import settings
+from jax_mlperf.benchmarks.ncf_data import LARGEST, check_whole, settings
 from jax_mlperf.benchmarks.ncf_sampling import resident_data, training_pairs
 from jax_mlperf.benchmarks.network import Network
 from jax_mlperf.data import movielens
@@ -39,9 +39,13 @@ _BOUNDS = (
     ("data.negatives", ">=", 1), ("data.batch_size", ">=", 1), ("model.factors", ">=", 1), ("model.layers", ">=", 1),
     ("model.dropout_rate", ">=", 0), ("model.dropout_rate", "<", 1),
     ("optimizer.base_learning_rate", ">", 0), ("optimizer.epsilon", ">", 0), ("optimizer.average_checkpoints", ">=", 0),
+    ("optimizer.weight_decay", ">=", 0),
     ("optimizer.average_every_steps", ">=", 0), ("evaluation.negatives", ">=", 1),
     ("evaluation.top", ">=", 1), ("evaluation.batch_size", ">=", 1), ("evaluation.every_epochs", ">", 0),
     *((f"optimizer.beta_{number}", *bound) for number in (1, 2) for bound in ((">=", 0), ("<", 1))),
+    *((key, "<=", LARGEST) for key in ("data.batch_size", "model.factors", "model.layers", "optimizer.average_checkpoints",
+                                       "optimizer.average_every_steps", "evaluation.negatives", "evaluation.top",
+                                       "evaluation.every_epochs")),
 )
 # Evaluation pairs a device scores at a time: on the CPU what its caches hold, elsewhere half a gigabyte of activations.
 _PAIRS_AT_ONCE = {"cpu": 2**14}
@@ -62,6 +66,8 @@ class NcfBenchmark(Benchmark):
         super().__init__(config, topology, data_dir)
         self._check(config)
         meta = movielens.read_meta(self._folder())
+        if meta:
+            check_whole(config, meta)
         expected = config.data.expected
         self.users: int = meta.users if meta else expected.users
         self.items: int = meta.items if meta else expected["items"]  # ConfigDict has a method of that name
@@ -72,6 +78,9 @@ class NcfBenchmark(Benchmark):
         self._check_counts()
         self.quality = Quality({"hit_rate": config.quality_target})
         self.steps_per_epoch = math.ceil(self.train_samples / self.global_batch_size)
+        if self.eval_every_steps() < 1:
+            raise UserError(f"config.evaluation.every_epochs is {config.evaluation.every_epochs}, less than one of an epoch's "
+                            f"{self.steps_per_epoch:,} steps: it must be at least {math.ceil(1e6 / self.steps_per_epoch) / 1e6}")
         self._rows = self.global_batch_size // topology.devices
         self.batch_specs = ({"first": jax.ShapeDtypeStruct((topology.devices,), jnp.int32),
                              **{name: jax.ShapeDtypeStruct((), jnp.int32) for name in ("epoch", "seed")}},)
@@ -82,7 +91,7 @@ class NcfBenchmark(Benchmark):
                                "test_items": jax.ShapeDtypeStruct((self.users,), jnp.int32)}
         self._key_implementation = key_implementation(config.rng_impl)
         self.network = Network(lambda rngs: self._model(rngs, config.compute_dtype))
-        self._scorer = Network(lambda rngs: self._model(rngs, "float32"))  # narrower scores tie, and ties lose
+        self._scorer = Network(lambda rngs: self._model(rngs, "float32"))  # narrower scores tie: ties lose
         self._from_tables = config.model.first_layer == "tables" or (
             config.model.first_layer == "auto" and first_layer_from_tables(self._rows, self.users, self.items))
         block = math.gcd(self._rows, _CPU_BLOCK)
@@ -146,11 +155,12 @@ class NcfBenchmark(Benchmark):
     def train_batches(self, seed: int, step: int) -> Iterator[PyTree]:
         """Where each device's share of a batch begins in the epoch; the devices make the pairs."""
         devices = self.topology.devices // self.topology.process_count
+        seed_word = np.uint32(seed % 2**32).astype(np.int32)  # as jax.random.key takes it
         mine = np.arange(devices, dtype=np.int32) + self.topology.process_index * devices
         while True:
             epoch, batch = divmod(step, self.steps_per_epoch)
             yield {"first": (batch * self.global_batch_size + mine * self._rows).astype(np.int32),
-                   "epoch": np.int32(epoch), "seed": np.int32(seed)}
+                   "epoch": np.int32(epoch), "seed": seed_word}
             step += 1
 
     def eval_batches(self) -> Iterator[PyTree]:
@@ -172,8 +182,10 @@ class NcfBenchmark(Benchmark):
         config = self.config.optimizer
         moments = config.beta_1, config.beta_2, config.epsilon
         if config.name == "adam":
-            optimizer = adam(self.learning_rate, *moments)
+            optimizer = adam(self.learning_rate, *moments, config.weight_decay)
         elif config.name == "lazy_adam":
+            if config.weight_decay:
+                raise UserError(f"config.optimizer.weight_decay is {config.weight_decay}, but lazy_adam has none: leave it at 0")
             optimizer = lazy_adam(self.learning_rate, *moments, _TABLES)
         else:
             raise UserError(f"config.optimizer.name is {config.name!r}; ncf has 'adam' and 'lazy_adam'")
@@ -243,6 +255,7 @@ class NcfBenchmark(Benchmark):
         values: dict[str, Any] = {
             "opt_name": optimizer.name, "opt_base_learning_rate": optimizer.base_learning_rate,
             "opt_adam_beta_1": optimizer.beta_1, "opt_adam_beta_2": optimizer.beta_2, "opt_adam_epsilon": optimizer.epsilon,
+            "opt_weight_decay": optimizer.weight_decay, "dropout_rate": model.dropout_rate,
             "preproc_hp_min_ratings": data.min_ratings, "preproc_hp_num_eval": evaluation.negatives,
             "preproc_hp_sample_eval_replacement": True, "input_size": self.ratings, "input_hp_num_neg": data.negatives,
             "input_hp_sample_train_replacement": True, "model_hp_mf_dim": model.factors,

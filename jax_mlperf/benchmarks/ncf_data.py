@@ -10,9 +10,10 @@ from jax_mlperf.data import movielens
 from jax_mlperf.data.leave_one_out import TIES
 from jax_mlperf.errors import UserError
 
+LARGEST = 2**31 - 1  # what the devices count with
 _BOUNDS = (("data.min_ratings", ">=", 2),  # one rating is held out: one must be left to train on
            *((f"data.fractal.{key}_factor", *bound) for key in ("user", "item") for bound in ((">=", 1), ("<=", 1024))),
-           *((f"data.expected.{key}", ">=", 1) for key in ("users", "items", "train")))
+           *((f"data.expected.{key}", *bound) for key in ("users", "items", "train") for bound in ((">=", 1), ("<=", LARGEST))))
 
 
 def settings(config: ConfigDict) -> movielens.Settings:
@@ -32,6 +33,21 @@ def settings(config: ConfigDict) -> movielens.Settings:
     if chosen.file_source == movielens.TINY and data.raw_dir:
         raise UserError(f"config.data.raw_dir is {data.raw_dir!r}, but the ratings of this config are generated: leave it empty")
     return chosen
+
+
+def check_whole(config: ConfigDict, meta: movielens.Meta) -> None:
+    """Refuses a part of the data set in the closed division.
+
+    Raises:
+      UserError: the prepared ratings are others than the config expects.
+    """
+    expected = config.data.expected
+    wanted = (expected.users, expected["items"], expected.train)  # ConfigDict has a method of the name items
+    if config.division == "closed" and (meta.users, meta.items, meta.train_ratings) != wanted:
+        raise UserError(
+            f"the prepared MovieLens holds {meta.users:,} users, {meta.items:,} items and {meta.train_ratings:,} ratings to "
+            f"train on, the closed division needs {wanted[0]:,}, {wanted[1]:,} and {wanted[2]:,}: get the whole file "
+            "(`data verify` holds it against its sizes) and prepare again, or set --config.division=open")
 
 
 def data_command(action: str, config: ConfigDict, data_dir: Path, *, mirror: str | None, workers: int) -> None:

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, Quality, Topology, TrainState
 from jax_mlperf.benchmarks.config_checks import check_bounds, check_dtype
 from jax_mlperf.benchmarks.network import Network
-from jax_mlperf.benchmarks.sentiment_data import settings
+from jax_mlperf.benchmarks.sentiment_data import LARGEST, settings
 from jax_mlperf.data import imdb
 from jax_mlperf.data.records import token_dtype
 from jax_mlperf.data.sampling import TrainOrder, eval_batches
@@ -29,7 +29,7 @@ from jax_mlperf.models.stacked_lstm import StackedLstm
 from jax_mlperf.ops.hash_rng import key_data_shape, key_implementation
 from jax_mlperf.ops.ragged import Ragged
 from jax_mlperf.optim import adagrad, adam, lazy_adam
-from jax_mlperf.parallel.mesh import summed_over_devices
+from jax_mlperf.parallel.mesh import check_batch_divides, summed_over_devices
 from jax_mlperf.supervised import LossOutput, fewest_microbatches, supervised_step
 from jax_mlperf.types import PyTree
 
@@ -38,9 +38,11 @@ _FEATURES = {"conv": "words", "lstm": "words", "ngrams": "ngrams"}
 _OPTIMIZERS = ("lazy_adam", "adam", "adagrad")
 _BOUNDS = (
     ("data.batch_size", ">=", 1), ("evaluation.batch_size", ">=", 1), ("evaluation.every_epochs", ">=", 1),
-    ("data.expected.train_tokens", ">=", 1), ("data.expected.eval_tokens", ">=", 1),
+    ("data.expected.train_tokens", ">=", 1), ("data.expected.eval_tokens", ">=", 1), ("data.expected.longest", ">=", 1),
     ("model.embedding", ">=", 1), ("model.filters", ">=", 1), ("model.distinct_rows", ">=", 0), ("model.gates", ">=", 4),
     ("model.layers", ">=", 2), ("optimizer.base_learning_rate", ">", 0), ("optimizer.epsilon", ">=", 0),
+    *((key, "<=", LARGEST) for key in ("data.batch_size", "data.expected.train_tokens", "data.expected.eval_tokens",
+                                       "model.embedding", "model.filters", "model.gates", "evaluation.every_epochs")),
     *((f"optimizer.{beta}", relation, bound) for beta in ("beta_1", "beta_2") for relation, bound in ((">=", 0), ("<", 1))),
 )
 
@@ -56,11 +58,12 @@ class SentimentBenchmark(Benchmark):
     def __init__(self, config: ConfigDict, topology: Topology, data_dir: Path) -> None:
         super().__init__(config, topology, data_dir)
         self._check(config)
+        check_batch_divides(config.data.batch_size, topology.devices, "config.data.batch_size of")
         meta, expected = imdb.read_meta(self._folder()), config.data.expected
         self.train_samples = meta.train_reviews if meta else expected.train
         self.eval_samples = meta.test_reviews if meta else expected.eval
         self.vocab_size = meta.vocab_size if meta else expected.vocab_size
-        self._longest = meta.longest if meta else 1
+        self._longest = meta.longest if meta else expected.longest
         tokens = (meta.train_tokens, meta.test_tokens) if meta else (expected.train_tokens, expected.eval_tokens)
         self.quality = Quality({"accuracy": config.quality_target}, strict=True)
         self.global_batch_size = config.data.batch_size

@@ -10,6 +10,12 @@ from jax_mlperf.data import imdb
 from jax_mlperf.errors import UserError
 
 _SOURCES = ("imdb", "tiny")
+LARGEST = 2**31 - 1  # what the devices count with
+_BOUNDS = (
+    *((f"data.expected.{split}", *bound) for split in ("train", "eval") for bound in ((">=", 1), ("<=", 10_000_000))),
+    ("data.expected.vocab_size", ">=", 2), ("data.expected.vocab_size", "<=", LARGEST), ("data.vocab_cutoff", ">=", 0),
+    ("data.ngram_order", ">=", 1), ("data.ngram_order", "<=", 16),
+    ("data.ngram_buckets_log2", ">=", 1), ("data.ngram_buckets_log2", "<=", 30))
 
 
 def settings(config: ConfigDict) -> imdb.Settings:
@@ -22,10 +28,7 @@ def settings(config: ConfigDict) -> imdb.Settings:
     for key, value, known in (("source", data.source, _SOURCES), ("features", data.features, imdb.FEATURES)):
         if value not in known:
             raise UserError(f"config.data.{key} is {value!r}; there are: {', '.join(known)}")
-    check_bounds(config, [
-        ("data.expected.train", ">=", 1), ("data.expected.eval", ">=", 1), ("data.expected.vocab_size", ">=", 2),
-        ("data.vocab_cutoff", ">=", 0), ("data.ngram_order", ">=", 1),
-        ("data.ngram_buckets_log2", ">=", 1), ("data.ngram_buckets_log2", "<=", 30)])
+    check_bounds(config, _BOUNDS)
     if data.source == "tiny" and data.raw_dir:
         raise UserError(f"config.data.raw_dir is {data.raw_dir!r}, but the reviews of this config are generated: leave it empty")
     return imdb.Settings(

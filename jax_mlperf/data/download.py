@@ -54,10 +54,13 @@ def download(
       retry_sec: pause before the first new attempt; it doubles.
 
     Raises:
-      UserError: an archive cannot be fetched or is not what the table says. What is complete, and what came
-        of the others, stays.
+      UserError: the folder cannot be made, or an archive cannot be fetched or is not what the table says. What is
+        complete, and what came of the others, stays.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"the folder {folder} cannot be made: {error.strerror}; give another one") from error
     for source in sources:
         if all((folder / file.name).is_file() for file in source.files):
             continue
@@ -103,6 +106,8 @@ def _fetch(url: str, source: Source, archive: Path, retry_sec: float) -> None:
                     f"{url} answers {error.code} {error.reason}: check the address or give another place "
                     "by --mirror"
                 ) from error
+        except (ValueError, http.client.InvalidURL) as error:
+            raise UserError(f"{url} is no address: {error}; give one that begins with https:// by --mirror") from error
         except (OSError, http.client.HTTPException, _Incomplete) as error:
             if attempt == ATTEMPTS:
                 raise UserError(

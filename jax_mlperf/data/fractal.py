@@ -149,8 +149,9 @@ def write_expansion(folder: Path, events: Events, user_factor: int, item_factor:
       UserError: see `base_matrix`; or the samples of an epoch could not be numbered with int32.
     """
     base = base_matrix(events)
+    _check_size(base, np.full((user_factor, item_factor), LOWEST_RATE), "at least")  # before minutes go into the rates
     rates = keep_rates(base, user_factor, item_factor, seed)
-    _check_size(base, rates)
+    _check_size(base, rates, "about")
     offsets, test_items, users = [np.zeros(1, np.int64)], [], 0
     raw = folder / "items.raw"
     with open(raw, "wb") as file:
@@ -167,13 +168,13 @@ def write_expansion(folder: Path, events: Events, user_factor: int, item_factor:
     return Written(users, base.shape[1] * item_factor, train_ratings, base.shape[0] * user_factor - users)
 
 
-def _check_size(base: Base, rates: np.ndarray) -> None:
+def _check_size(base: Base, rates: np.ndarray, how_exact: str) -> None:
     counts = kept_entries(base, rates)
     share = float(base.trains.mean())
     expected = int(counts.sum() * share)
     if expected * _SAMPLES_PER_RATING > _LARGEST:
         memory = counts.sum(axis=1).max() * _BYTES_PER_RATING
         raise UserError(
-            f"the {rates.shape[0]} x {rates.shape[1]} expansion would have about {expected:,} training ratings and take "
+            f"the {rates.shape[0]} x {rates.shape[1]} expansion would have {how_exact} {expected:,} training ratings and take "
             f"{memory / 1e9:.0f} GB to make; with 4 negatives each, more than the {_LARGEST:,} samples that an epoch may have: "
             "lower config.data.fractal.user_factor or item_factor, or take a smaller base")

@@ -14,10 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from jax_mlperf.data import download as fetch
-from jax_mlperf.data import imdb_files, ngrams, records, review_words
+from jax_mlperf.data import imdb_files, ngrams, prepared_files, records, review_words
 from jax_mlperf.data.imdb_files import Files, find_files
 from jax_mlperf.data.imdb_formats import ARCHIVE, SPLITS, write_tfds
 from jax_mlperf.data.imdb_formats import Reviews as Texts
+from jax_mlperf.data.prepared_files import check_offsets, read_array
 from jax_mlperf.data.review_words import Numbered
 from jax_mlperf.data.sources import IMDB
 from jax_mlperf.errors import UserError
@@ -111,14 +112,29 @@ def prepared_folder(data_dir: str | os.PathLike[str], settings: Settings) -> Pat
 
 
 def load(folder: Path, split: str) -> Reviews:
-    """One split of a prepared folder, "train" or "test", read into memory."""
-    return Reviews(*(np.load(folder / f"{split}.{name}.npy") for name in Reviews._fields))
+    """One split of a prepared folder, "train" or "test", read into memory.
+
+    Raises:
+      UserError: the folder was not prepared, or is damaged.
+    """
+    meta = read_meta(folder)
+    if meta is None:
+        raise UserError(f"{folder} holds no prepared reviews: run `python -m jax_mlperf data prepare`")
+    count, size = ((meta.train_reviews, meta.train_tokens) if split == "train" else (meta.test_reviews, meta.test_tokens))
+    tokens, offsets, labels = (folder / f"{split}.{name}.npy" for name in Reviews._fields)
+    starts = read_array(offsets, np.int32, count + 1, in_memory=True)
+    check_offsets(offsets, starts, size)
+    return Reviews(read_array(tokens, records.token_dtype(meta.vocab_size), size, below=meta.vocab_size, in_memory=True), starts,
+                   read_array(labels, np.uint8, count, below=2, in_memory=True))
 
 
 def read_meta(folder: Path) -> Meta | None:
-    """What the folder holds, or None when it was not prepared."""
-    meta = records.read_meta(folder)
-    return None if meta is None else Meta(**meta)
+    """What the folder holds, or None when it was not prepared.
+
+    Raises:
+      UserError: its meta.json is damaged.
+    """
+    return prepared_files.read_meta(folder, Meta)
 
 
 def required_files(data_dir: str | os.PathLike[str], settings: Settings) -> list[tuple[Path, bool]]:
@@ -134,7 +150,7 @@ def generate_tiny(data_dir: str | os.PathLike[str], settings: Settings) -> None:
 
     raw = raw_folder(data_dir, settings)
     meta = {"format": FORMAT, "reviews": list(settings.tiny_reviews), "seed": settings.tiny_seed}
-    if records.read_meta(raw) == meta:
+    if prepared_files.generated(raw, meta, map(imdb_files.shard_name, SPLITS)):
         return
     with records.written_atomically(raw) as folder:
         for number, (split, count) in enumerate(zip(SPLITS, settings.tiny_reviews, strict=True)):

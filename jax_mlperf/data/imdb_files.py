@@ -81,11 +81,18 @@ def shard_name(split: str, number: int = 0, total: int = 1) -> str:
 
 
 def digests(files: Files) -> list[object]:
-    """What tells these inputs from others: digests of files, of a folder its files' names and sizes."""
-    if files.form != "folders":
-        return [records.file_digest(path) for path in files.paths]
-    with_sizes = [sorted((entry.name, entry.stat().st_size) for entry in os.scandir(path)) for path in files.paths]
-    return [records.fingerprint(entries) for entries in with_sizes]
+    """What tells these inputs from others: digests of files, of a folder its files' names and sizes.
+
+    Raises:
+      UserError: a file is a folder, a folder a file, or it cannot be read.
+    """
+    try:
+        if files.form != "folders":
+            return [records.file_digest(path) for path in files.paths]
+        with_sizes = [sorted((entry.name, entry.stat().st_size) for entry in os.scandir(path)) for path in files.paths]
+        return [records.fingerprint(entries) for entries in with_sizes]
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}; remove it and get the reviews again") from error
 
 
 def read(files: Files) -> dict[str, Reviews]:

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from jax_mlperf.data import download as fetch
-from jax_mlperf.data import records
+from jax_mlperf.data import prepared_files, records
 from jax_mlperf.data.latent_ratings import generate as generate_latent
 from jax_mlperf.data.leave_one_out import Ratings, split
 from jax_mlperf.data.movielens_files import FORMS, Events, read
+from jax_mlperf.data.prepared_files import check_offsets, read_array
 from jax_mlperf.data.sources import MOVIELENS
 from jax_mlperf.errors import UserError
 
@@ -108,14 +109,27 @@ def prepared_folder(data_dir: str | os.PathLike[str], settings: Settings) -> Pat
 
 
 def load(folder: Path) -> Ratings:
-    """The ratings of a prepared folder, memory-mapped."""
-    return Ratings(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in Ratings._fields))
+    """The ratings of a prepared folder, memory-mapped.
+
+    Raises:
+      UserError: the folder was not prepared, or is damaged.
+    """
+    meta = read_meta(folder)
+    if meta is None:
+        raise UserError(f"{folder} holds no prepared ratings: run `python -m jax_mlperf data prepare`")
+    offsets = read_array(folder / "offsets.npy", np.int64, meta.users + 1)
+    check_offsets(folder / "offsets.npy", offsets, meta.train_ratings)
+    items = read_array(folder / "items.npy", np.int32, meta.train_ratings, below=meta.items)
+    return Ratings(offsets, items, read_array(folder / "test_items.npy", np.int32, meta.users, below=meta.items))
 
 
 def read_meta(folder: Path) -> Meta | None:
-    """What the folder holds, or None when it was not prepared."""
-    meta = records.read_meta(folder)
-    return None if meta is None else Meta(**meta)
+    """What the folder holds, or None when it was not prepared.
+
+    Raises:
+      UserError: its meta.json is damaged.
+    """
+    return prepared_files.read_meta(folder, Meta)
 
 
 def ratings_file(data_dir: str | os.PathLike[str], settings: Settings) -> Path:
@@ -140,10 +154,11 @@ def generate_tiny(data_dir: str | os.PathLike[str], settings: Settings) -> None:
     raw = Path(data_dir) / TINY_FOLDER
     meta = {"format": FORMAT, "users": settings.tiny_users, "items": settings.tiny_items,
             "positives": settings.tiny_positives, "seed": settings.tiny_seed}
-    if records.read_meta(raw) == meta:
+    name = FORMS["ml-20m"].name
+    if prepared_files.generated(raw, meta, [name]):
         return
     with records.written_atomically(raw) as folder:
-        generate_latent(folder / FORMS["ml-20m"].name, settings.tiny_users, settings.tiny_items, settings.tiny_positives,
+        generate_latent(folder / name, settings.tiny_users, settings.tiny_items, settings.tiny_positives,
                         settings.tiny_seed)
         records.write_meta(folder, meta)
 

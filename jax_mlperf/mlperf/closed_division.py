@@ -175,6 +175,7 @@ _NCF = (
     Rule("model.dropout_rate", "==", 0.0, "the model has no dropout", f"{_NCF_REFERENCE}/neumf.py"),
     Rule("optimizer.name", "in", ("adam", "lazy_adam"), "the optimizer is Adam or LazyAdam", _V05),
     Rule("optimizer.base_learning_rate", ">", 0.0, "the learning rate is positive", _V05),
+    Rule("optimizer.weight_decay", "==", 0.0, "the loss has no penalty", f"{_NCF_REFERENCE}/ncf.py"),
     Rule("optimizer.average_checkpoints", "==", 0, "the reference averages no checkpoints", f"{_NCF_REFERENCE}/ncf.py"),
     Rule("evaluation.every_epochs", "==", 1.0, "evaluation is once an epoch", _V05),
     Rule("evaluation.negatives", "==", 999, "each user's test item stands among 999 negatives", _V05),

@@ -36,7 +36,10 @@ class Ragged(NamedTuple):
 
 
 class _Slots(NamedTuple):
-    """Slots g of one turn: their sequences int32 [G] (B: none is left), and the positions that they cover, int32 [G, width]."""
+    """Slots g of one turn: their sequences int32 [G], and the positions that they cover, int32 [G, width].
+
+    Where none is left, the sequence is B and the positions lie behind the last one's end, which look-ups clamp B to.
+    """
 
     sequence: jax.Array
     positions: jax.Array

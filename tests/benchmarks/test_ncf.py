@@ -226,9 +226,17 @@ def create(*overrides, reference="ncf", devices=1, data_dir="/nowhere"):
     return benchmarks.create(load_config(reference, overrides), Topology(devices), Path(data_dir))
 
 
-@pytest.mark.parametrize(("reference", "steps"), [("ncf:reference", 48_491), ("ncf:batch=98304", 1_011), ("ncf", 95)])
-def test_sizes_of_the_benchmark(reference, steps):
+@pytest.mark.parametrize(("reference", "steps", "recipe"), [
+    ("ncf:reference", 48_491, (2_048, 0.0005, 0.9, 0.999, 1e-8)),
+    ("ncf:batch=98304", 1_011, (98_304, 0.003821, 0.783529, 0.909003, 1.45439e-7)),
+    ("ncf", 95, (1_048_576, 0.0045, 0.25, 0.5, 1e-8)),
+])
+def test_sizes_and_recipes_of_the_benchmark(reference, steps, recipe):
+    """ncf.md of the specification, sections 1 and 4."""
     benchmark = create(reference=reference)
+    optimizer = benchmark.config.optimizer
+    assert (benchmark.global_batch_size, benchmark.learning_rate(steps + 1), optimizer.beta_1, optimizer.beta_2,
+            optimizer.epsilon) == recipe
     assert (benchmark.train_samples, benchmark.eval_samples, benchmark.steps_per_epoch) == (99_308_850, 138_493, steps)
     (spec,) = benchmark.batch_specs
     assert benchmark.forward_flops(spec) == 213_376 * benchmark.samples_in(spec) == 213_376 * benchmark.global_batch_size
@@ -250,16 +258,36 @@ def test_what_the_log_says():
 
 @pytest.mark.parametrize(("override", "message"), [
     ("microbatch_per_device=8", "leave it at 0"), ("optimizer.name=sgd", "is 'sgd'; ncf has 'adam' and 'lazy_adam'"),
+    ("optimizer.weight_decay=-0.1", "must be at least 0"), ("model.dropout_rate=1.0", "must be below 1"),
     ("model.layers=(255,8)", "the first one even"), ("model.first_layer=rows", "is 'rows'; there are: auto, pairs, tables"),
     ("optimizer.beta_2=1.0", "must be below 1"), ("data.negatives=0", "must be at least 1"), ("evaluation.negatives=0", "at least 1"),
     ("data.source=netflix", "is 'netflix'; there are: ml-20m"),
     ("data.expected.train=1223962043", r"an epoch has 6,119,810,215 pairs .* take fewer of them \(config.data.negatives\)"),
     ("data.batch_size=20", "config.data.batch_size of 20 does not divide over 8 devices; 16 or 24 would"),
+    ("data.batch_size=8000000000", "config.data.batch_size is 8000000000, must be at most 2147483647"),
+    ("optimizer.average_every_steps=8000000000", "must be at most 2147483647"), ("model.factors=8000000000", "at most 2147483647"),
+    ("evaluation.every_epochs=0.01", "config.evaluation.every_epochs is 0.01, less than one of an epoch's 95 steps: .* 0.010527"),
 ])
 def test_mistakes_in_the_config_are_one_line(override, message):
     with pytest.raises(UserError, match=message) as error:
         create(override, devices=8)
     assert "\n" not in str(error.value)
+
+
+def test_the_closed_division_takes_the_whole_set_only(tmp_path):
+    folder = movielens.prepared_folder(tmp_path, settings(load_config("ncf")))
+    folder.mkdir(parents=True)
+    fields = {field.name: 0 for field in dataclasses.fields(movielens.Meta)}
+    records.write_meta(folder, fields | {"fingerprint": "part", "users": 138_492, "items": 26_744, "train_ratings": 19_861_770})
+    with pytest.raises(UserError, match="holds 138,492 users, 26,744 items and 19,861,770 ratings .* closed division needs 138,493"):
+        create(data_dir=tmp_path)
+    assert create("division=open", data_dir=tmp_path).users == 138_492
+
+
+def test_any_seed_that_jax_takes():
+    first, same = (next(create().train_batches(seed, 0))["seed"] for seed in (7, 2**32 + 7))
+    assert first == same == 7
+    assert next(create().train_batches(2**31, 0))["seed"].dtype == np.int32
 
 
 def test_a_user_without_negatives_is_refused(tmp_path):

@@ -137,12 +137,18 @@ def test_rows_for_the_lstm_are_as_long_as_the_longest_review():
     np.testing.assert_allclose(alone[0], unpadded[0], rtol=1e-5, atol=1e-6)
 
 
+def test_a_batch_that_does_not_divide_is_refused_before_there_are_devices():
+    with pytest.raises(UserError, match="^config.data.batch_size of 128 does not divide over 3 devices; 126 or 129 would$"):
+        benchmarks.create(load_config("sentiment"), Topology(3), Path("absent"))
+
+
 @pytest.mark.parametrize(("overrides", "message"), [
     (["model.name=bert"], "config.model.name is 'bert'; sentiment has: conv, lstm, ngrams"),
     (["model.name=ngrams"], "reads 'ngrams': set --config.data.features=ngrams"),
     (["optimizer.name=sgd"], "config.optimizer.name is 'sgd'; there are: lazy_adam, adam, adagrad"),
     (["optimizer.beta_2=1.0"], "config.optimizer.beta_2 is 1.0, must be below 1"),
     (["data.batch_size=0"], "config.data.batch_size is 0, must be at least 1"),
+    (["data.batch_size=8000000000"], "config.data.batch_size is 8000000000, must be at most 2147483647"),
     (["model.name=lstm", "model.gates=10"], "config.model does not make a model: gates must be a multiple of 4"),
 ])
 def test_refusals(overrides, message):

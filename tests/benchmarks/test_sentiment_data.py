@@ -32,6 +32,9 @@ def test_settings_of_a_config():
     ({"expected.vocab_size": 1}, "data.expected.vocab_size is 1, must be at least 2"),
     ({"vocab_cutoff": -1}, "data.vocab_cutoff is -1, must be at least 0"),
     ({"ngram_order": 0}, "data.ngram_order is 0, must be at least 1"),
+    ({"ngram_order": 1000}, "data.ngram_order is 1000, must be at most 16"),
+    ({"expected.train": 10**11}, "data.expected.train is 100000000000, must be at most 10000000"),
+    ({"expected.vocab_size": 2**31}, "data.expected.vocab_size is 2147483648, must be at most 2147483647"),
     ({"ngram_buckets_log2": 31}, "data.ngram_buckets_log2 is 31, must be at most 30"),
     ({"ngram_buckets_log2": 0}, "data.ngram_buckets_log2 is 0, must be at least 1"),
 ])

@@ -178,6 +178,19 @@ def test_errors_of_the_server(server, tmp_path):
         fetch.download([plain_source()], tmp_path, mirror=server.url, retry_sec=0)
 
 
+@pytest.mark.parametrize("mirror", ["gibberish", "ftp//example.org", "http://[1"])
+def test_a_mirror_that_is_no_address(tmp_path, mirror):
+    with pytest.raises(UserError, match=r"text\.txt is no address: .*--mirror"):
+        fetch.download([plain_source()], tmp_path, mirror=mirror, retry_sec=0)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UserError, match="file.* cannot be made"):
+            fetch.download([plain_source()], folder, retry_sec=0)
+
+
 def test_unpacking(server, tmp_path):
     server.files = {"corpus.tgz": tar_archive(wanted=TEXT, other=b"no"), "val.en.gz": gzip.compress(TEXT)}
     sources = [

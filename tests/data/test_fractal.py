@@ -128,3 +128,10 @@ def test_too_large_an_expansion_is_refused_before_it_is_made(tmp_path, events, m
     with pytest.raises(UserError, match=r"2 x 3 expansion would have about 1,\d\d\d training ratings .*more than the 5,000 .*item_factor"):
         write_expansion(tmp_path, events, 2, 3, 0)
     assert not list(tmp_path.iterdir())
+
+
+def test_factors_far_too_large_are_refused_before_singular_values_are_sought(tmp_path, events, monkeypatch):
+    monkeypatch.setattr(fractal, "_LARGEST", 5_000)
+    monkeypatch.delattr(fractal, "truncated_svd")
+    with pytest.raises(UserError, match=r"40 x 30 expansion would have at least \d,\d\d\d training ratings .*item_factor"):
+        write_expansion(tmp_path, events, 40, 30, 0)

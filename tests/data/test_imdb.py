@@ -128,6 +128,33 @@ def test_prepare_once(tmp_path, small, write, changed):
     assert len(imdb.load(imdb.prepare(tmp_path, Settings(vocab_cutoff=0)), "test").tokens) == 6 + 2
 
 
+@pytest.mark.parametrize(("name", "damage", "problem"), [
+    ("meta.json", lambda path: path.write_text("[]"), "is damaged"),
+    ("test.labels.npy", lambda path: path.unlink(), "No such file"),
+    ("test.tokens.npy", lambda path: path.write_bytes(path.read_bytes()[:-1]), "is damaged"),
+    ("test.labels.npy", lambda path: np.save(path, np.array([0, 0, 1], np.uint8)), r"uint8 \[3\], should be uint8 \[4\]"),
+    ("test.labels.npy", lambda path: np.save(path, np.array([0, 0, 1, 2], np.uint8)), "holds 2, should hold 0 to 1"),
+    ("test.tokens.npy", lambda path: np.save(path, np.full(len(np.load(path)), 99, np.uint16)), "holds 99, should hold 0 to 4"),
+    ("test.offsets.npy", lambda path: np.save(path, np.load(path)[::-1]), "does not rise from 0 to 6"),
+])
+def test_damage_of_a_prepared_folder_is_named(tmp_path, small, name, damage, problem):
+    write_records(tmp_path / "imdb")
+    folder = imdb.prepare(tmp_path, Settings(vocab_cutoff=1))
+    damage(folder / name)
+    with pytest.raises(UserError, match=rf"{name}.*{problem}.*: delete {folder} and prepare again"):
+        imdb.load(folder, "test")
+
+
+def test_folders_and_files_in_each_others_place(tmp_path):
+    (tmp_path / "archive" / ARCHIVE).mkdir(parents=True)
+    write_folders(tmp_path / "folders")
+    shutil.rmtree(tmp_path / "folders" / "test" / "neg")
+    (tmp_path / "folders" / "test" / "neg").write_bytes(b"")
+    for raw, problem in (("archive", "Is a directory"), ("folders", "Not a directory")):
+        with pytest.raises(UserError, match=rf"cannot read {tmp_path / raw}/.*: {problem}"):
+            imdb.prepare(tmp_path, Settings(raw_dir=str(tmp_path / raw)))
+
+
 def test_where_files_are_looked_for(tmp_path):
     assert find_files(tmp_path).paths == (tmp_path / ARCHIVE,)
     version = tmp_path / "imdb_reviews" / "plain_text" / "1.0.0"
@@ -241,6 +268,18 @@ def test_tiny_is_written_as_records(tmp_path):
 def test_tiny_at_its_full_size_has_1001_ids(tmp_path):
     meta = imdb.read_meta(imdb.prepare(tmp_path, Settings("tiny", vocab_cutoff=0)))
     assert (meta.vocab_size, meta.train_reviews, meta.test_reviews) == (1001, 8000, 2000)
+
+
+@pytest.mark.parametrize(("name", "damage"), [(shard_name("test"), lambda path: path.unlink()),
+                                              (records.META, lambda path: path.write_text("{"))])
+def test_what_was_generated_and_is_damaged_is_generated_again(tmp_path, name, damage):
+    settings = Settings("tiny", tiny_reviews=(6, 4))
+    imdb.generate_tiny(tmp_path, settings)
+    raw = tmp_path / imdb.TINY
+    before = (raw / name).read_bytes()
+    damage(raw / name)
+    imdb.generate_tiny(tmp_path, settings)
+    assert (raw / name).read_bytes() == before
 
 
 def test_generating_leaves_the_folder_of_published_files_alone(tmp_path):

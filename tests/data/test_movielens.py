@@ -35,6 +35,31 @@ def test_prepare_once(tmp_path):
     assert movielens.read_meta(folder).fingerprint != meta.fingerprint
 
 
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+@pytest.mark.parametrize(("name", "damage", "problem"), [
+    ("meta.json", lambda path: path.write_text('{"fingerprint": '), "is damaged"),
+    ("meta.json", lambda path: path.write_text('{"users": 2}'), "is damaged"),
+    ("items.npy", lambda path: path.unlink(), "No such file"),
+    ("items.npy", lambda path: path.write_bytes(b"no array"), "is damaged"),
+    ("test_items.npy", _cut, "is damaged"),
+    ("offsets.npy", lambda path: np.save(path, np.array([0, 2])), r"int64 \[2\], should be int64 \[3\]"),
+    ("items.npy", lambda path: np.save(path, np.arange(4.0)), r"float64 \[4\], should be int32 \[4\]"),
+    ("items.npy", lambda path: np.save(path, np.array([1, 2, 1, 3], np.int32)), "holds 3, should hold 0 to 2"),
+    ("test_items.npy", lambda path: np.save(path, np.array([0, -1], np.int32)), "holds -1, should hold 0 to 2"),
+    ("offsets.npy", lambda path: np.save(path, np.array([0, 5, 4])), "does not rise from 0 to 4"),
+])
+def test_damage_of_a_prepared_folder_is_named(tmp_path, name, damage, problem):
+    write_raw(tmp_path / "ml-100k")
+    folder = movielens.prepare(tmp_path, Settings("ml-100k", min_ratings=3, ties="stable"))
+    damage(folder / name)
+    with pytest.raises(UserError, match=rf"{name}.*{problem}.*: delete {folder} and prepare again") as error:
+        movielens.load(folder)
+    assert "\n" not in str(error.value)
+
+
 def test_every_rule_and_raw_folder_has_its_own_prepared_folder(tmp_path):
     settings = [Settings("ml-100k"), Settings("ml-100k", min_ratings=5), Settings("ml-100k", ties="stable"),
                 Settings("ml-100k", ties_seed=1), Settings("ml-100k", raw_dir=str(tmp_path / "x")), Settings("ml-1m"), Settings("tiny"),
@@ -82,6 +107,16 @@ def test_tiny_is_read_from_a_ratings_file(tmp_path):
     assert (tmp_path / "movielens-tiny" / "ratings.csv").stat().st_mtime_ns == written
     other = movielens.prepare(tmp_path, Settings("tiny", tiny_users=40, tiny_items=60, tiny_positives=22, tiny_seed=5))
     assert (movielens.load(other).items != ratings.items).any()
+
+
+@pytest.mark.parametrize("damage", [lambda raw: (raw / "ratings.csv").unlink(), lambda raw: (raw / "meta.json").write_text("{")])
+def test_what_was_generated_and_is_damaged_is_generated_again(tmp_path, damage):
+    movielens.generate_tiny(tmp_path, TINY)
+    ratings = tmp_path / movielens.TINY_FOLDER / "ratings.csv"
+    before = ratings.read_bytes()
+    damage(ratings.parent)
+    movielens.generate_tiny(tmp_path, TINY)
+    assert ratings.read_bytes() == before and records.read_meta(ratings.parent)
 
 
 def test_generating_leaves_the_folder_of_published_files_alone(tmp_path):
