@@ -10,6 +10,7 @@ from jax_mlperf.errors import UserError
 
 _RELATIONS = {">": (operator.gt, "above"), ">=": (operator.ge, "at least"), "<": (operator.lt, "below"),
               "<=": (operator.le, "at most")}
+LARGEST = 2**31 - 1  # what the devices count with
 _DTYPES = ("float32", "bfloat16", "float16")
 
 Bound = tuple[str, str, float]  # key, relation, bound: of every element where the value is a tuple

@@ -17,8 +17,8 @@ from ml_collections import ConfigDict
 
 from jax_mlperf.averaging import averaged, with_snapshots
 from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, Quality, Topology, TrainState
-from jax_mlperf.benchmarks.config_checks import check_bounds, check_dtype
-from jax_mlperf.benchmarks.ncf_data import LARGEST, check_whole, settings
+from jax_mlperf.benchmarks.config_checks import LARGEST, check_bounds, check_dtype
+from jax_mlperf.benchmarks.ncf_data import check_whole, settings
 from jax_mlperf.benchmarks.ncf_sampling import resident_data, training_pairs
 from jax_mlperf.benchmarks.network import Network
 from jax_mlperf.data import movielens

@@ -5,12 +5,11 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from jax_mlperf.benchmarks import data_checks
-from jax_mlperf.benchmarks.config_checks import check_bounds
+from jax_mlperf.benchmarks.config_checks import LARGEST, check_bounds
 from jax_mlperf.data import movielens
 from jax_mlperf.data.leave_one_out import TIES
 from jax_mlperf.errors import UserError
 
-LARGEST = 2**31 - 1  # what the devices count with
 _BOUNDS = (("data.min_ratings", ">=", 2),  # one rating is held out: one must be left to train on
            *((f"data.fractal.{key}_factor", *bound) for key in ("user", "item") for bound in ((">=", 1), ("<=", 1024))),
            *((f"data.expected.{key}", *bound) for key in ("users", "items", "train") for bound in ((">=", 1), ("<=", LARGEST))))

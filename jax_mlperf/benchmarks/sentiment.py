@@ -14,9 +14,9 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, Quality, Topology, TrainState
-from jax_mlperf.benchmarks.config_checks import check_bounds, check_dtype
+from jax_mlperf.benchmarks.config_checks import LARGEST, check_bounds, check_dtype
 from jax_mlperf.benchmarks.network import Network
-from jax_mlperf.benchmarks.sentiment_data import LARGEST, settings
+from jax_mlperf.benchmarks.sentiment_data import settings
 from jax_mlperf.data import imdb
 from jax_mlperf.data.records import token_dtype
 from jax_mlperf.data.sampling import TrainOrder, eval_batches

@@ -5,12 +5,11 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from jax_mlperf.benchmarks import data_checks
-from jax_mlperf.benchmarks.config_checks import check_bounds
+from jax_mlperf.benchmarks.config_checks import LARGEST, check_bounds
 from jax_mlperf.data import imdb
 from jax_mlperf.errors import UserError
 
 _SOURCES = ("imdb", "tiny")
-LARGEST = 2**31 - 1  # what the devices count with
 _BOUNDS = (
     *((f"data.expected.{split}", *bound) for split in ("train", "eval") for bound in ((">=", 1), ("<=", 10_000_000))),
     ("data.expected.vocab_size", ">=", 2), ("data.expected.vocab_size", "<=", LARGEST), ("data.vocab_cutoff", ">=", 0),
