@@ -25,7 +25,7 @@ from jax_mlperf.data import movielens
 from jax_mlperf.errors import UserError
 from jax_mlperf.losses import sigmoid_cross_entropy
 from jax_mlperf.metrics.hit_rate import gain, rank
-from jax_mlperf.models.neumf import NeuMF, Part, first_layer_from_tables, forward_flops
+from jax_mlperf.models.neumf import TABLES, NeuMF, Part, first_layer_from_tables, forward_flops
 from jax_mlperf.models.neumf_loss import blocked_loss
 from jax_mlperf.ops.hash_rng import key_implementation
 from jax_mlperf.optim import adam, lazy_adam
@@ -33,7 +33,6 @@ from jax_mlperf.parallel.mesh import check_batch_divides, summed_over_devices
 from jax_mlperf.supervised import LossOutput, supervised_step
 from jax_mlperf.types import PyTree
 
-_TABLES = ("user_embedding", "item_embedding")
 _FIRST_LAYERS = ("auto", "pairs", "tables")
 _BOUNDS = (
     ("data.negatives", ">=", 1), ("data.batch_size", ">=", 1), ("model.factors", ">=", 1), ("model.layers", ">=", 1),
@@ -112,7 +111,7 @@ class NcfBenchmark(Benchmark):
         check_batch_divides(config.data.batch_size, self.topology.devices, "config.data.batch_size of")
 
     def _check_counts(self) -> None:
-        most = 2**31 - 1 - self.global_batch_size
+        most = LARGEST - self.global_batch_size
         if self.train_samples > most:
             raise UserError(
                 f"an epoch has {self.train_samples:,} pairs ({self.ratings:,} ratings, {self.config.data.negatives} negatives "
@@ -186,7 +185,7 @@ class NcfBenchmark(Benchmark):
         elif config.name == "lazy_adam":
             if config.weight_decay:
                 raise UserError(f"config.optimizer.weight_decay is {config.weight_decay}, but lazy_adam has none: leave it at 0")
-            optimizer = lazy_adam(self.learning_rate, *moments, _TABLES)
+            optimizer = lazy_adam(self.learning_rate, *moments, TABLES)
         else:
             raise UserError(f"config.optimizer.name is {config.name!r}; ncf has 'adam' and 'lazy_adam'")
         return with_snapshots(optimizer, config.average_checkpoints, self._average_every())

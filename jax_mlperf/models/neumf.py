@@ -16,6 +16,7 @@ from flax import nnx
 from jax_mlperf.models.initializers import fill, normal, uniform
 from jax_mlperf.ops.dropout import dropout
 
+TABLES = ("user_embedding", "item_embedding")  # the parameters that pairs look rows up in
 _EMBEDDING_DEVIATION = 0.01
 
 
