@@ -1,0 +1,31 @@
+"""Finding result files below folders."""
+
+import pytest
+from generated_logs import write_run
+
+from jax_mlperf.errors import UserError
+from jax_mlperf.mlperf.result_set import read_result_sets
+
+
+def test_folders_files_and_numbers(tmp_path):
+    for index in (0, 2, 10):
+        write_run(tmp_path / "system" / "resnet" / f"result_{index}.txt", "resnet", seed=index, ruleset_lines=False)
+    write_run(tmp_path / "system" / "bert" / "result_0.txt", "bert", ruleset_lines=False)
+    (tmp_path / "system" / "resnet" / "result_x.txt").write_text("no result")
+    (tmp_path / "system" / "resnet" / "config.json").write_text('{"config": {"runs": 3}}')
+    (tmp_path / "system" / "resnet" / "environment.json").write_text("{broken")
+    bert, resnet = read_result_sets([tmp_path, tmp_path / "system" / "bert"])
+    assert (bert.benchmark, len(bert.runs), resnet.benchmark, resnet.name) == ("bert", 1, "resnet", "system/resnet")
+    assert [run.seeds for run in resnet.runs] == [[0], [2], [10]], "by number, not by name"
+    assert resnet.records == {"config": {"config": {"runs": 3}}} and bert.records == {}
+
+
+def test_a_single_file_of_any_name(tmp_path):
+    path = write_run(tmp_path / "slurm-17.out", "bert", ruleset_lines=False)
+    assert [run.path for run in read_result_sets([path])[0].runs] == [path]
+
+
+@pytest.mark.parametrize(("name", "message"), [("absent", "is not there"), ("", "holds no result_<i>.txt files")])
+def test_nothing_to_read(tmp_path, name, message):
+    with pytest.raises(UserError, match=message):
+        read_result_sets([tmp_path / name])
