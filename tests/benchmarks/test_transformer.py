@@ -55,6 +55,7 @@ def test_eight_devices_do_what_one_does(eight_devices, one_device):
     assert_alike(after_steps(*eight_devices, count=3), one_device)
 
 
+@pytest.mark.slow
 def test_eight_devices_with_sharded_parameters_do_what_one_does(data_dir, one_device):
     benchmark, mesh = build(data_dir, fsdp=8)
     assert_alike(after_steps(benchmark, mesh, count=3), one_device)

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jax_mlperf.mlperf.log_lines import Damage, LogLine, log_lines, old_format
+from jax_mlperf.mlperf.reading.log_lines import Damage, LogLine, log_lines, old_format
 
 # Bounds on what is kept of one file: far more than a run writes, and little enough for a file of any size.
 _MOST_KEYS = 1000

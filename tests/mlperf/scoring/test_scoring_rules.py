@@ -5,8 +5,8 @@ import json
 import pytest
 from generated_logs import write_run
 
-from jax_mlperf.mlperf.run_log import read_run
-from jax_mlperf.mlperf.scoring_rules import RULES, converged, rule_of, ruleset_of
+from jax_mlperf.mlperf.reading.run_log import read_run
+from jax_mlperf.mlperf.scoring.scoring_rules import RULES, converged, rule_of, ruleset_of
 
 
 def test_numbers_of_runs_are_the_official_ones():
@@ -59,3 +59,10 @@ def test_unknown_benchmarks_go_by_their_status(tmp_path):
     path = write_run(tmp_path / "result_0.txt", "resnet", quality=0.1, ruleset_lines=False)
     path.write_text(path.read_text().replace('"value": "resnet"', '"value": "gpt3"'))
     assert converged(read_run(path)) and ruleset_of(read_run(path)) == ""
+
+
+@pytest.mark.parametrize("value", ['{"targets": {"": "x"}}', '{"targets": 1}', "0.5", "null"])
+def test_a_damaged_target_of_its_own_changes_nothing(tmp_path, value):
+    path = write_run(tmp_path / "result_0.txt", "resnet", division="open", quality=0.75, ruleset_lines=False)
+    path.write_text(f':::MLLOG {{"time_ms": 1, "key": "quality_target", "value": {value}}}\n{path.read_text()}')
+    assert rule_of(read_run(path)).targets == {"": 0.759}

@@ -5,8 +5,8 @@ import tracemalloc
 
 import pytest
 
-from jax_mlperf.mlperf import log_lines as module
-from jax_mlperf.mlperf.log_lines import Damage, LogLine, log_lines, old_format
+from jax_mlperf.mlperf.reading import log_lines as module
+from jax_mlperf.mlperf.reading.log_lines import Damage, LogLine, log_lines, old_format
 
 LINE = ':::MLLOG {"namespace": "", "time_ms": 1700000000123, "event_type": "POINT_IN_TIME", "key": "seed", "value": 7, "metadata": {"file": "run.py"}}'
 READ = LogLine(1700000000123, "seed", 7, {"file": "run.py"})

@@ -5,12 +5,12 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from jax_mlperf.errors import UserError
-from jax_mlperf.mlperf.run_log import RunLog, read_run
+from jax_mlperf.mlperf.reading.run_log import RunLog, read_run
 
 _RESULT_FILE = re.compile(r"result_(\d+)\.txt")
 
@@ -48,7 +48,7 @@ def read_result_sets(paths: Iterable[Path]) -> list[ResultSet]:
     """
     files: dict[Path, set[Path]] = defaultdict(set)
     for path in paths:
-        found = list(_result_files(path))
+        found = list(result_files(path))
         if not found:
             raise UserError(f"{path} {'holds no result_<i>.txt files' if path.exists() else 'is not there'}; "
                             "give work folders of run.py, folders of result files, or single files")
@@ -57,7 +57,8 @@ def read_result_sets(paths: Iterable[Path]) -> list[ResultSet]:
     return [_read(folder, sorted(names, key=_number)) for folder, names in sorted(files.items())]
 
 
-def _result_files(path: Path) -> Iterable[Path]:
+def result_files(path: Path) -> Iterator[Path]:
+    """The file itself, or every result_<i>.txt at or below the folder."""
     path = path.absolute()
     if path.is_file():
         yield path

@@ -5,7 +5,7 @@ import json
 import pytest
 from generated_logs import START_MS, write_run
 
-from jax_mlperf.mlperf.run_log import read_run
+from jax_mlperf.mlperf.reading.run_log import read_run
 
 
 def line(time_ms, key, value=None, **metadata):

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from jax_mlperf.mlperf.run_log import RunLog, as_number
+from jax_mlperf.mlperf.reading.run_log import RunLog, as_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +97,8 @@ def _with_own_targets(rule: ScoringRule, logged: Any) -> ScoringRule:
     if not isinstance(logged, dict) or not isinstance(logged.get("targets"), dict):
         return rule
     targets = {name: number for name, value in logged["targets"].items() if (number := as_number(value)) is not None}
+    if not targets:
+        return rule
     return dataclasses.replace(rule, targets=targets, higher_is_better=bool(logged.get("higher_is_better", True)),
                                strict=bool(logged.get("strict", False)))
 

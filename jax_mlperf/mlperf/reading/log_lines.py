@@ -1,16 +1,19 @@
 """The MLPerf lines of a log file, whatever else the file holds: in constant memory, and without ever raising on its content."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 TOKEN = b":::MLLOG "
 # What the token of rules 0.5 (:::MLPv0.5.0) and 0.6 (:::MLL) begins with too.
 _OLD = (b":::MLPv", b":::MLL ")
 _CHUNK = 1 << 20
-# The longest line that is parsed; real ones have at most some kilobytes.
-_LONGEST = 1 << 18
+# Text files in Python end their lines at these, and the official parser reads the file as text.
+_BREAK = re.compile(rb"[\r\n]")
+# Of a line in bytes; real ones have at most some kilobytes.
+LONGEST = 1 << 20
 
 
 class LogLine(NamedTuple):
@@ -38,9 +41,39 @@ def log_lines(path: Path) -> Iterator[LogLine | Damage]:
     Raises:
       OSError: the file cannot be read.
     """
+    for _, text in token_lines(path):
+        if text is None:
+            yield Damage("", f"is longer than {LONGEST} bytes")
+        else:
+            for part in text.split(TOKEN)[1:]:
+                yield _parse(part.decode("utf-8", errors="replace").strip())
+
+
+def token_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
+    """Number of each line with a token, and its bytes from its first token on; None for one too long to be a run's.
+
+    Raises:
+      OSError: the file cannot be read.
+    """
+    rest, number, overlong = b"", 1, False
     with path.open("rb") as file:
-        for text in _line_ends(file):
-            yield from _parse(text)
+        while chunk := file.read(_CHUNK):
+            data, position = rest + chunk, 0
+            if overlong:
+                line_end = _BREAK.search(data)
+                position, overlong = (line_end.start(), False) if line_end else (len(data), True)
+            while (start := data.find(TOKEN, position)) >= 0 and (line_end := _BREAK.search(data, start)):
+                number += data.count(b"\n", position, start)
+                position = line_end.start()
+                yield number, data[start:position]
+            start = start if start >= 0 else max(position, len(data) - len(TOKEN) + 1)
+            number += data.count(b"\n", position, start)
+            rest = data[start:]
+            if rest.startswith(TOKEN) and len(rest) > LONGEST:
+                yield number, None
+                rest, overlong = b"", True
+    if rest.startswith(TOKEN):
+        yield number, rest
 
 
 def old_format(path: Path) -> bool:
@@ -50,33 +83,10 @@ def old_format(path: Path) -> bool:
     return any(token in head for token in _OLD)
 
 
-def _line_ends(file: BinaryIO) -> Iterator[bytes]:
-    """What follows the first token of each line, up to the line's end, or to `_LONGEST` bytes."""
-    rest = b""
-    while chunk := file.read(_CHUNK):
-        data = rest + chunk
-        position = 0
-        while (start := data.find(TOKEN, position)) >= 0:
-            end = data.find(b"\n", start)
-            if end < 0 and len(data) - start < _LONGEST:
-                break
-            end = end if 0 <= end <= start + _LONGEST else start + _LONGEST
-            yield data[start + len(TOKEN):end]
-            position = end
-        rest = data[start:] if start >= 0 else data[max(position, len(data) - len(TOKEN) + 1):]
-    if rest.startswith(TOKEN):
-        yield rest[len(TOKEN):]
-
-
-def _parse(text: bytes) -> Iterator[LogLine | Damage]:
-    for part in text.split(TOKEN):
-        yield _parse_one(part.decode("utf-8", errors="replace").strip())
-
-
 _DECODER = json.JSONDecoder()
 
 
-def _parse_one(text: str) -> LogLine | Damage:
+def _parse(text: str) -> LogLine | Damage:
     try:
         content, _ = _DECODER.raw_decode(text)
     except (ValueError, RecursionError):

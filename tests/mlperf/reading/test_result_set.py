@@ -4,7 +4,7 @@ import pytest
 from generated_logs import write_run
 
 from jax_mlperf.errors import UserError
-from jax_mlperf.mlperf.result_set import read_result_sets
+from jax_mlperf.mlperf.reading.result_set import read_result_sets
 
 
 def test_folders_files_and_numbers(tmp_path):
