@@ -20,7 +20,7 @@ from jax_mlperf.benchmark import Benchmark, LogEntry, TrainState
 from jax_mlperf.checkpoint import Checkpoints, RunRecord
 from jax_mlperf.flops import peak_flops
 from jax_mlperf.mlperf.log import MLPerfLog, now_ms
-from jax_mlperf.mlperf.system import clear_file_caches
+from jax_mlperf.mlperf.system.environment import clear_file_caches, environment
 from jax_mlperf.ops.hash_rng import key_implementation
 from jax_mlperf.parallel import cluster
 from jax_mlperf.parallel.mesh import replicated
@@ -54,6 +54,7 @@ def train(benchmark: Benchmark, mesh: Mesh, workdir: Path, *, resume: bool = Tru
     primary = cluster.is_primary()
     if primary:
         folder.claim(config, resume=resume, write=True)
+        folder.record_environment(environment(workdir, described_devices(mesh)))
     cluster.barrier("workdir")
     if not primary:
         folder.claim(config, resume=True, write=False)
@@ -101,7 +102,7 @@ class Trainer:
             if scalars:
                 scalars.close()
         if result.complete and primary:
-            self.workdir.finish(index, result)
+            result = self.workdir.finish(index, result)
         cluster.barrier(f"run {index} complete")
         return result
 
@@ -188,6 +189,7 @@ class Run:
         self.log.event("submission_platform", submission.platform or platform_name(self.trainer.mesh))
         self.log.event("submission_status", submission.status)
         self.log.event("seed", self.record.seed)
+        self.log.event("quality_target", quality_target(self.benchmark))
         self.log.entries(common_entries(self.benchmark) + self.benchmark.hyperparameters())
         key_data = self._key_data()
         self.trainer.programs.warm_up(key_data)
@@ -401,6 +403,13 @@ def common_entries(benchmark: Benchmark) -> list[LogEntry]:
             LogEntry("gradient_accumulation_steps", benchmark.accumulation_steps)]
 
 
+def quality_target(benchmark: Benchmark) -> dict[str, Any]:
+    """The targets in the unit of the eval_accuracy line; the name is "" where that line's value is one number."""
+    targets = benchmark.logged_quality(benchmark.quality.targets)
+    return {"targets": targets if isinstance(targets, dict) else {"": targets},
+            "higher_is_better": benchmark.quality.higher_is_better, "strict": benchmark.quality.strict}
+
+
 def fresh_seed(configured: int, run: int) -> int:
     """The seed of a run: the configured one plus the run's number, else 31 bits from the operating system."""
     if configured >= 0:
@@ -411,6 +420,16 @@ def fresh_seed(configured: int, run: int) -> int:
 def platform_name(mesh: Mesh) -> str:
     """What `submission_platform` says when the config does not: number and kind of the devices."""
     return f"{mesh.size}x{mesh.devices.flat[0].device_kind}"
+
+
+def described_devices(mesh: Mesh) -> list[dict[str, Any]]:
+    """The mesh's devices as the description of the system wants them; the memory only of those of this process."""
+    described = []
+    for device in mesh.devices.flat:
+        entry: dict[str, Any] = {"kind": device.device_kind, "platform": device.platform, "process": device.process_index}
+        memory = device.memory_stats() if device.process_index == jax.process_index() else None
+        described.append(entry | ({"memory_bytes": memory["bytes_limit"]} if memory and "bytes_limit" in memory else {}))
+    return described
 
 
 def crossed(step: int, size: int, every: int) -> bool:

@@ -1,12 +1,13 @@
 """The folder that a command's runs write to: whose it is, and which runs in it are done.
 
-Layout: config.json; result_<i>.txt (the MLPerf log); run_<i>/{checkpoints,tensorboard,summary.json}.
+Layout: config.json; environment.json; result_<i>.txt (the MLPerf log); run_<i>/{checkpoints,tensorboard,summary.json}.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from ml_collections import ConfigDict
 
 from jax_mlperf.config import differences, fingerprint
 from jax_mlperf.errors import UserError
+
+# Between what environment.json says of the first machine and of the one that went on.
+_LATER = "; later "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +34,7 @@ class RunResult:
       seed: the run's seed.
       reason: in words, why it ended.
       phase_seconds: where the time went (phases.py), and the part of training that all-reduces would take by themselves.
+      log_sha256: of the log as the run left it, so that a later change of it is found.
     """
 
     reached: bool
@@ -42,6 +47,7 @@ class RunResult:
     seed: int
     reason: str
     phase_seconds: dict[str, float]
+    log_sha256: str = ""
 
 
 class Workdir:
@@ -105,9 +111,23 @@ class Workdir:
         except TypeError as error:
             raise _damaged(summary) from error
 
-    def finish(self, run: int, result: RunResult) -> None:
-        """Records a complete run."""
+    def finish(self, run: int, result: RunResult) -> RunResult:
+        """Records a complete run; returns it with the hash of its log."""
+        with self.log_file(run).open("rb") as file:
+            result = dataclasses.replace(result, log_sha256=hashlib.file_digest(file, "sha256").hexdigest())
         _write(self.run_folder(run) / "summary.json", dataclasses.asdict(result))
+        return result
+
+    def record_environment(self, environment: Mapping[str, str]) -> None:
+        """Keeps the system that the runs are made on in environment.json; one that differs later is written behind the first."""
+        path = self.path / "environment.json"
+        before = _read(path) if path.exists() else {}
+        merged = dict(before)
+        for name, value in environment.items():
+            values = str(before.get(name, value)).split(_LATER)
+            merged[name] = _LATER.join(values if value in values else [*values, value])
+        if merged != before:
+            _write(path, merged)
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

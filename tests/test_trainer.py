@@ -1,5 +1,6 @@
 """The training loop on the toy benchmark: target, budget, dispatches, accumulation, resume, mistakes."""
 
+import hashlib
 import json
 import os
 import signal
@@ -48,7 +49,12 @@ def test_trains_to_the_target_and_logs_in_order(tmp_path, one_device):
     accuracies = [line for line in lines if line["key"] == "eval_accuracy"]
     assert accuracies[-1]["value"] >= 0.99 > max(line["value"] for line in accuracies[:-1])
     assert [line["metadata"]["epoch_num"] for line in accuracies] == list(range(1, len(accuracies) + 1))
-    assert (tmp_path / "w" / "result_1.txt").exists()
+    log = (tmp_path / "w" / "result_1.txt").read_bytes()
+    assert results[1].log_sha256 == hashlib.sha256(log).hexdigest()
+    assert next(line["value"] for line in lines if line["key"] == "quality_target") == {
+        "targets": {"": 0.99}, "higher_is_better": True, "strict": False}
+    environment = json.loads((tmp_path / "w" / "environment.json").read_text())
+    assert environment["accelerators_per_node"] == "0" and environment["jax"] == jax.__version__
 
 
 def test_nothing_compiles_while_the_clock_runs(tmp_path, one_device):

@@ -1,5 +1,6 @@
 """Whose a work folder is, and which of its runs are done."""
 
+import dataclasses
 import json
 
 import pytest
@@ -100,7 +101,17 @@ def test_a_finished_run_is_read_back_as_it_was(tmp_path):
     result = RunResult(reached=True, complete=True, as_asked=True, step=30, epoch=2.5, minutes=1.25,
                        quality={"bleu": 25.5}, seed=7, reason="the target was reached", phase_seconds={"train": 60.5})
     assert folder.finished(1) is None
-    folder.finish(1, result)
-    assert folder.finished(1) == result and folder.finished(0) is None
+    (tmp_path / "w").mkdir()
+    folder.log_file(1).write_text("abc")
+    sealed = folder.finish(1, result)
+    assert sealed.log_sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, of "abc"
+    assert folder.finished(1) == sealed == dataclasses.replace(result, log_sha256=sealed.log_sha256) and folder.finished(0) is None
     assert [path.name for path in folder.run_folder(1).iterdir()] == ["summary.json"]
     assert (folder.run_folder(1).name, folder.log_file(1).name) == ("run_1", "result_1.txt")
+
+
+def test_a_second_machine_is_written_behind_the_first(tmp_path):
+    folder = Workdir(tmp_path)
+    for machine in ({"cpu": "A", "os": "X"}, {"cpu": "B", "os": "X"}, {"cpu": "A", "os": "X"}, {"cpu": "C", "gpu": "H"}):
+        folder.record_environment(machine)
+    assert json.loads((tmp_path / "environment.json").read_text()) == {"cpu": "A; later B; later C", "os": "X", "gpu": "H"}
