@@ -8,26 +8,29 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jax_mlperf.config import load_config, split_overrides
-from jax_mlperf.errors import USER_ERROR, UserError
+from jax_mlperf.errors import OK, USER_ERROR, UserError
 from jax_mlperf.launch import OneLineParser, add_config_flags, default_workdir
 from jax_mlperf.mlperf.rules import preflight
+from jax_mlperf.result_verbs import add_result_verbs, write_report
 
-Verb = Callable[[argparse.Namespace, list[str]], None]
+# Takes the flags and the overrides of the config; returns the exit status, None for 0.
+Verb = Callable[[argparse.Namespace, list[str]], int | None]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Executes one verb; returns the exit status: 0, or 2 after one line that says what was wrong."""
+    """Executes one verb; returns the exit status: 0, 1 where results do not pass, 2 after one line that says what was wrong."""
+    status = None
     try:
         overrides, rest = split_overrides(argv)
         flags = _parser().parse_args(rest)
-        flags.verb(flags, overrides)
+        status = flags.verb(flags, overrides)
         sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    return status or OK
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     translate.add_argument("--workdir", type=Path, help="the work folder that was trained in")
     translate.add_argument("--run", type=int, default=0, help="which of its runs")
     translate.add_argument("--input", default="-", metavar="FILE", help="one sentence a line (default: standard input)")
+    add_result_verbs(add)
     return parser
 
 
@@ -111,7 +115,11 @@ def _study(flags: argparse.Namespace, overrides: list[str]) -> None:
     config = load_config(flags.config, overrides)
     preflight(config)
     workdir = flags.workdir or default_workdir(config).with_name(f"{default_workdir(config).name}-scaling")
-    print(as_text(scaling(config, flags.data_dir, workdir.absolute(), flags.workers)))
+    entries = scaling(config, flags.data_dir, workdir.absolute(), flags.workers)
+    print(as_text(entries))
+    if entries:
+        write_report([workdir], workdir / "report.html")
+        print(f"report: {workdir / 'report.html'}")
 
 
 def _translate(flags: argparse.Namespace, overrides: list[str]) -> None:

@@ -1,8 +1,9 @@
 """The error that means "the user can fix this": entry points print it as one line and exit with status 2."""
 
 
-# Exit statuses: the target was reached, or the run ended as asked; a mistake; training ended without the target.
-OK, USER_ERROR, NOT_REACHED = 0, 2, 3
+# Exit statuses: the target was reached, or the run ended as asked; results do not keep the rules; a mistake; training ended
+# without the target.
+OK, NOT_PASSED, USER_ERROR, NOT_REACHED = 0, 1, 2, 3
 
 
 class UserError(Exception):

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from jax_mlperf.config import fingerprint, load_config, split_overrides
 from jax_mlperf.errors import NOT_REACHED, OK, USER_ERROR, UserError
 from jax_mlperf.mlperf.rules import preflight
+from jax_mlperf.result_verbs import show_results
 from jax_mlperf.workdir import RunResult
 
 
@@ -108,6 +109,7 @@ def _run(config: ConfigDict, flags: argparse.Namespace, workdir: Path, overrides
     if cluster.is_primary():
         for index, result in enumerate(results):
             print(summary_line(index, result))
+        show_results(workdir)
     return OK if all(result.as_asked or not result.complete for result in results) else NOT_REACHED
 
 
