@@ -16,11 +16,12 @@ from flax import nnx
 from jax.sharding import PartitionSpec
 from ml_collections import ConfigDict
 
-from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, Quality, Topology, TrainState
+from jax_mlperf.benchmark import LogEntry, Quality, Topology, TrainState
 from jax_mlperf.benchmarks.cifar10_data import settings
 from jax_mlperf.benchmarks.cifar10_optimizer import Cifar10Optimizer
 from jax_mlperf.benchmarks.config_checks import COMMON, check_bounds, check_dtype, check_length
 from jax_mlperf.benchmarks.network import Network
+from jax_mlperf.benchmarks.prepared import PreparedBenchmark
 from jax_mlperf.data import cifar10
 from jax_mlperf.data.sampling import TrainOrder, eval_batches
 from jax_mlperf.errors import UserError
@@ -57,7 +58,7 @@ _SIZE = 32
 _WHITENING_IMAGES = 5_000
 
 
-class Cifar10Benchmark(Benchmark):
+class Cifar10Benchmark(PreparedBenchmark):
     """The benchmark for a config, a topology and a data folder; see Benchmark.
 
     A global batch is that of all workers, one after the other. A worker's rows are one batch-norm group, and its running
@@ -65,12 +66,14 @@ class Cifar10Benchmark(Benchmark):
     """
 
     name = "cifar10"
+    source = cifar10
+    settings = staticmethod(settings)
 
     def __init__(self, config: ConfigDict, topology: Topology, data_dir: Path) -> None:
         super().__init__(config, topology, data_dir)
         self._check(config)
         self.workers = config.data.workers
-        meta = cifar10.read_meta(self._folder())
+        meta = cifar10.read_meta(self.folder)
         self.train_samples = meta.train_images if meta else config.data.expected.train
         self.eval_samples = meta.test_images if meta else config.data.expected.eval
         self.quality = Quality({"accuracy": config.quality_target})
@@ -110,26 +113,9 @@ class Cifar10Benchmark(Benchmark):
 
     # Data -------------------------------------------------------------------------------------------------------
 
-    def _folder(self) -> Path:
-        return cifar10.prepared_folder(self.data_dir, settings(self.config))
-
-    def data_files(self) -> list[DataFile]:
-        """The prepared arrays."""
-        path = self._folder() / "meta.json"
-        return [DataFile(path, path.is_file())]
-
-    def source_files(self) -> list[DataFile]:
-        """The published files."""
-        return [DataFile(path, present) for path, present in cifar10.required_files(self.data_dir, settings(self.config))]
-
-    def data_fingerprint(self) -> str:
-        """That of the prepared folder."""
-        meta = cifar10.read_meta(self._folder())
-        return meta.fingerprint if meta else ""
-
     def host_data(self) -> PyTree:
         """All images and labels, uint8."""
-        return {split: cifar10.load(self._folder(), split)._asdict() for split in cifar10.SPLITS}
+        return {split: cifar10.load(self.folder, split)._asdict() for split in cifar10.SPLITS}
 
     def device_data(self, host: PyTree) -> PyTree:
         """The images as they are, and the whitening filter made of the first training images where the model has one."""

@@ -30,10 +30,4 @@ def settings(config: ConfigDict) -> cifar10.Settings:
 
 def data_command(action: str, config: ConfigDict, data_dir: Path, *, mirror: str | None, workers: int) -> None:
     """`python -m jax_mlperf data download|verify|prepare` for this benchmark."""
-    chosen = settings(config)
-    if action == "prepare":
-        print(f"prepared {cifar10.prepare(data_dir, chosen)}")
-    elif action == "download":
-        cifar10.download(data_dir, chosen, mirror=mirror)
-    else:
-        data_checks.report(cifar10.verify(data_dir, chosen), data_checks.download_again(config, data_dir))
+    data_checks.execute(action, cifar10, settings(config), config, data_dir, mirror)

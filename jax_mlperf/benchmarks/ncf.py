@@ -16,11 +16,12 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from jax_mlperf.averaging import averaged, with_snapshots
-from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, Quality, Topology, TrainState
+from jax_mlperf.benchmark import LogEntry, Quality, Topology, TrainState
 from jax_mlperf.benchmarks.config_checks import LARGEST, check_bounds, check_dtype
 from jax_mlperf.benchmarks.ncf_data import check_whole, settings
 from jax_mlperf.benchmarks.ncf_sampling import resident_data, training_pairs
 from jax_mlperf.benchmarks.network import Network
+from jax_mlperf.benchmarks.prepared import PreparedBenchmark
 from jax_mlperf.data import movielens
 from jax_mlperf.errors import UserError
 from jax_mlperf.losses import sigmoid_cross_entropy
@@ -53,18 +54,20 @@ _PAIRS_AT_ONCE_ELSEWHERE = 2**19
 _CPU_BLOCK = 2048
 
 
-class NcfBenchmark(Benchmark):
+class NcfBenchmark(PreparedBenchmark):
     """The benchmark for a config, a topology and a data folder; see Benchmark.
 
     A sample is a user-item pair: 1 + negatives for each training rating. An epoch's last batch is as small as is left.
     """
 
     name = "ncf"
+    source = movielens
+    settings = staticmethod(settings)
 
     def __init__(self, config: ConfigDict, topology: Topology, data_dir: Path) -> None:
         super().__init__(config, topology, data_dir)
         self._check(config)
-        meta = movielens.read_meta(self._folder())
+        meta = movielens.read_meta(self.folder)
         if meta:
             check_whole(config, meta)
         expected = config.data.expected
@@ -120,29 +123,12 @@ class NcfBenchmark(Benchmark):
 
     # Data -------------------------------------------------------------------------------------------------------
 
-    def _folder(self) -> Path:
-        return movielens.prepared_folder(self.data_dir, settings(self.config))
-
-    def data_files(self) -> list[DataFile]:
-        """The prepared ratings."""
-        path = self._folder() / "meta.json"
-        return [DataFile(path, path.is_file())]
-
-    def source_files(self) -> list[DataFile]:
-        """The published file."""
-        return [DataFile(path, present) for path, present in movielens.required_files(self.data_dir, settings(self.config))]
-
-    def data_fingerprint(self) -> str:
-        """That of the prepared folder."""
-        meta = movielens.read_meta(self._folder())
-        return meta.fingerprint if meta else ""
-
     def host_data(self) -> PyTree:
         """The ratings: `resident_data` says in what form."""
-        ratings = movielens.load(self._folder())
+        ratings = movielens.load(self.folder)
         counts = np.diff(ratings.offsets)
         if counts.max() >= self.items:
-            raise UserError(f"user {int(counts.argmax())} of {self._folder()} has rated all {self.items:,} items, so that no "
+            raise UserError(f"user {int(counts.argmax())} of {self.folder} has rated all {self.items:,} items, so that no "
                             "negative can be drawn for it: leave this user out of the file")
         return {"offsets": ratings.offsets.astype(np.int32), "items": ratings.items, "test_items": ratings.test_items}
 

@@ -59,7 +59,5 @@ def data_command(action: str, config: ConfigDict, data_dir: Path, *, mirror: str
         print(f"prepared {folder}: {meta.users:,} users, {meta.items:,} items, {meta.train_ratings:,} ratings to train on; "
               f"{meta.dropped_users:,} users dropped, {meta.duplicates:,} repeated ratings, "
               f"{meta.tied_users:,} users with several last ratings")
-    elif action == "download":
-        movielens.download(data_dir, chosen, mirror=mirror)
     else:
-        data_checks.report(movielens.verify(data_dir, chosen), data_checks.download_again(config, data_dir))
+        data_checks.execute(action, movielens, chosen, config, data_dir, mirror)

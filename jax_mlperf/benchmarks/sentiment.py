@@ -13,9 +13,10 @@ import optax
 from flax import nnx
 from ml_collections import ConfigDict
 
-from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, Quality, Topology, TrainState
+from jax_mlperf.benchmark import LogEntry, Quality, Topology, TrainState
 from jax_mlperf.benchmarks.config_checks import LARGEST, check_bounds, check_dtype
 from jax_mlperf.benchmarks.network import Network
+from jax_mlperf.benchmarks.prepared import PreparedBenchmark
 from jax_mlperf.benchmarks.sentiment_data import settings
 from jax_mlperf.data import imdb
 from jax_mlperf.data.records import token_dtype
@@ -47,19 +48,21 @@ _BOUNDS = (
 )
 
 
-class SentimentBenchmark(Benchmark):
+class SentimentBenchmark(PreparedBenchmark):
     """The benchmark for a config, a topology and a data folder; see Benchmark.
 
     A batch is the numbers of its reviews, -1 for padding; their tokens are looked up on the devices.
     """
 
     name = "sentiment"
+    source = imdb
+    settings = staticmethod(settings)
 
     def __init__(self, config: ConfigDict, topology: Topology, data_dir: Path) -> None:
         super().__init__(config, topology, data_dir)
         self._check(config)
         check_batch_divides(config.data.batch_size, topology.devices, "config.data.batch_size of")
-        meta, expected = imdb.read_meta(self._folder()), config.data.expected
+        meta, expected = imdb.read_meta(self.folder), config.data.expected
         self.train_samples = meta.train_reviews if meta else expected.train
         self.eval_samples = meta.test_reviews if meta else expected.eval
         self.vocab_size = meta.vocab_size if meta else expected.vocab_size
@@ -105,26 +108,9 @@ class SentimentBenchmark(Benchmark):
 
     # Data -------------------------------------------------------------------------------------------------------
 
-    def _folder(self) -> Path:
-        return imdb.prepared_folder(self.data_dir, settings(self.config))
-
-    def data_files(self) -> list[DataFile]:
-        """The prepared arrays."""
-        path = self._folder() / "meta.json"
-        return [DataFile(path, path.is_file())]
-
-    def source_files(self) -> list[DataFile]:
-        """The published files."""
-        return [DataFile(path, present) for path, present in imdb.required_files(self.data_dir, settings(self.config))]
-
-    def data_fingerprint(self) -> str:
-        """That of the prepared folder."""
-        meta = imdb.read_meta(self._folder())
-        return meta.fingerprint if meta else ""
-
     def host_data(self) -> PyTree:
         """The tokens of all reviews, one review after another, and their labels."""
-        return {split: imdb.load(self._folder(), split)._asdict() for split in ("train", "test")}
+        return {split: imdb.load(self.folder, split)._asdict() for split in ("train", "test")}
 
     def device_data(self, host: PyTree) -> PyTree:
         """The reviews as they are; for n-grams also the naive Bayes weights that the training reviews give."""

@@ -37,10 +37,4 @@ def settings(config: ConfigDict) -> imdb.Settings:
 
 def data_command(action: str, config: ConfigDict, data_dir: Path, *, mirror: str | None, workers: int) -> None:
     """`python -m jax_mlperf data download|verify|prepare` for this benchmark."""
-    chosen = settings(config)
-    if action == "prepare":
-        print(f"prepared {imdb.prepare(data_dir, chosen)}")
-    elif action == "download":
-        imdb.download(data_dir, chosen, mirror=mirror)
-    else:
-        data_checks.report(imdb.verify(data_dir, chosen), data_checks.download_again(config, data_dir))
+    data_checks.execute(action, imdb, settings(config), config, data_dir, mirror)
