@@ -47,7 +47,7 @@ class Check:
 def download(
     sources: Iterable[Source], folder: Path, *, mirror: str | None = None, retry_sec: float = 2.0
 ) -> None:
-    """Fetches and unpacks every source whose files are not all in `folder` yet.
+    """Fetches and unpacks every source whose files are not all in `folder` yet; damaged ones are put aside as `.broken`.
 
     Args:
       mirror: address prefix that serves each archive under its own name, in place of the table's addresses.
@@ -62,6 +62,8 @@ def download(
     except OSError as error:
         raise UserError(f"the folder {folder} cannot be made: {error.strerror}; give another one") from error
     for source in sources:
+        for file in source.files:
+            _put_aside_if_damaged(folder / file.name, file)
         if all((folder / file.name).is_file() for file in source.files):
             continue
         archive = folder / source.name
@@ -146,6 +148,14 @@ def _transfer(url: str, part: Path) -> None:
                 progress.add(len(block))
     if total and _size(part) != total:
         raise _Incomplete(f"the connection ended after {_size(part):,} of {total:,} bytes")
+
+
+def _put_aside_if_damaged(path: Path, file: File) -> None:
+    check = _verify_file(path, file)
+    if check.state == "damaged":
+        broken = path.with_name(path.name + ".broken")
+        path.replace(broken)
+        print(f"{path} is not as it should be ({check.detail}): put aside as {broken.name}, fetched again", file=sys.stderr)
 
 
 def _check_archive(source: Source, part: Path, url: str) -> None:

@@ -237,8 +237,11 @@ def download(data_dir: str | os.PathLike[str], settings: Settings, mirror: str |
     """
     if settings.source == "tiny":
         generate_tiny(data_dir, settings)
-    elif find_files(raw := raw_folder(data_dir, settings)).missing:
-        fetch.download(IMDB, raw, mirror=mirror)
+        return
+    raw = raw_folder(data_dir, settings)
+    files = find_files(raw)
+    if files.missing or files.form == "archive":
+        fetch.download(IMDB, raw if files.missing else files.paths[0].parent, mirror=mirror)
 
 
 def verify(data_dir: str | os.PathLike[str], settings: Settings) -> list[fetch.Check]:

@@ -217,7 +217,7 @@ def download(data_dir: str | os.PathLike[str], settings: Settings, mirror: str |
     """
     if settings.file_source == TINY:
         generate_tiny(data_dir, settings)
-    elif not ratings_file(data_dir, settings).is_file():
+    elif any(check.state != "ok" for check in verify(data_dir, settings)):
         fetch.download([MOVIELENS[settings.file_source]], raw_folder(data_dir, settings), mirror=mirror)
 
 

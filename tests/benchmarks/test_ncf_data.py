@@ -59,6 +59,8 @@ def test_verbs(config, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-1].endswith(
         "ml-100k-min2-random0: 1 users, 2 items, 1 ratings to train on; 1 users dropped, 1 repeated ratings, "
         "1 users with several last ratings")
-    data_command("download", config, tmp_path, mirror="http://127.0.0.1:1", workers=1)  # it is there: nothing is asked for
     with pytest.raises(UserError, match=r"\(damaged\)"):
         data_command("verify", config, tmp_path, mirror=None, workers=1)
+    with pytest.raises(UserError, match="is no address"):  # it is not the published file: put aside, and asked for
+        data_command("download", config, tmp_path, mirror="nowhere", workers=1)
+    assert (tmp_path / "ml-100k" / "u.data.broken").read_text().startswith("1\t5\t3\t7\n")

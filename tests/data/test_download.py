@@ -165,6 +165,17 @@ def test_a_damaged_file_is_put_aside_and_nothing_else_is_lost(server, tmp_path, 
     assert (tmp_path / "text.txt").read_bytes() == TEXT
 
 
+def test_a_file_that_was_damaged_later_is_put_aside_and_fetched_again(server, tmp_path, capsys):
+    server.files = {"text.txt": TEXT}
+    source = Source("http://home.invalid/text.txt", (File("text.txt", lines=20_000),), md5=hashlib.md5(TEXT).hexdigest())
+    (tmp_path / "text.txt").write_bytes(TEXT[:100])
+    fetch.download([source], tmp_path, mirror=server.url)
+    assert (tmp_path / "text.txt").read_bytes() == TEXT and (tmp_path / "text.txt.broken").read_bytes() == TEXT[:100]
+    assert "should be 20,000): put aside as text.txt.broken, fetched again" in capsys.readouterr().err
+    fetch.download([source], tmp_path, mirror=server.url)
+    assert len(server.asked) == 1, "what is whole stays"
+
+
 def test_errors_of_the_server(server, tmp_path):
     with pytest.raises(UserError, match="answers 404"):
         fetch.download([plain_source()], tmp_path, mirror=server.url, retry_sec=0)
