@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from jax_mlperf import benchmarks
 from jax_mlperf.benchmark import Topology
-from jax_mlperf.mlperf.rules import violations
+from jax_mlperf.mlperf.rules import check_division, violations
 from jax_mlperf.ops.hash_rng import key_data_shape
 
 EVAL_POINTS_SHOWN = 8
@@ -26,6 +26,7 @@ def describe(config: ConfigDict, data_dir: Path, *, devices: int = 1, steps: Seq
     Raises:
       UserError: the benchmark refuses the config.
     """
+    check_division(config)
     benchmark = benchmarks.create(config, Topology(devices), data_dir)
     state = jax.eval_shape(benchmark.init, key_data_shape(config.rng_impl))
     spec = benchmark.batch_specs[-1]

@@ -26,6 +26,8 @@ def one_error_line(capsys) -> str:
     (["describe", CONFIG, "--config.data.source=wmt19"], "config.data.source is 'wmt19'; there are: "),
     (["describe", CONFIG, "--config.optimizer.name=sgd"], "config.optimizer.name is 'sgd'"),
     (["describe", CONFIG, "--config.optimizer.warmup_steps=0"], "must be at least 1"),
+    (["describe", CONFIG, "--config.division=ajar"], "config.division is 'ajar', must be 'closed' or 'open'"),
+    (["data", "verify", "cifar10", "--config.data.raw_dir=absent"], "data download cifar10 --data_dir=data --config.data.raw_dir=absent"),
     (["describe", CONFIG, "--devices=0"], "--devices is 0, must be at least 1"),
     (["describe", "--config=ncf:tiny", "--config.model.layers=('a',)"], "config.model.layers is ('a',), must be numbers"),
     (["data", "prepare", "ncf:tiny", "--data_dir=" + __file__], "cannot prepare the data of ncf: Not a directory"),

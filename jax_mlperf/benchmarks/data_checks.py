@@ -76,4 +76,5 @@ def report(checks: Sequence[Check], remedy: str) -> None:
 
 def download_again(config: ConfigDict, data_dir: Path) -> str:
     """The remedy where the program can download what the config reads."""
-    return f"get them again with: python -m jax_mlperf data download {config_reference(config)} --data_dir={data_dir}"
+    own = f" --config.data.raw_dir={config.data.raw_dir}" if config.data.raw_dir else ""
+    return f"get them again with: python -m jax_mlperf data download {config_reference(config)} --data_dir={data_dir}{own}"

@@ -38,14 +38,19 @@ def violations(config: ConfigDict) -> list[str]:
     return lines
 
 
+def check_division(config: ConfigDict) -> None:
+    """Raises UserError for a division that is none."""
+    if config.division not in ("closed", "open"):
+        raise UserError(f"config.division is {config.division!r}, must be 'closed' or 'open'")
+
+
 def preflight(config: ConfigDict) -> None:
     """Stops a run that claims the closed division without keeping its rules.
 
     Raises:
       UserError: an unknown division, or the violations, one a line, and the way out.
     """
-    if config.division not in ("closed", "open"):
-        raise UserError(f"config.division is {config.division!r}, must be 'closed' or 'open'")
+    check_division(config)
     if config.division == "open":
         return
     if config.benchmark not in CLOSED_RULES:
