@@ -6,6 +6,11 @@ import subprocess
 import sys
 import time
 
+from jax_mlperf.mlperf.checking.check import check_file
+from jax_mlperf.mlperf.checking.check_set import check_set
+from jax_mlperf.mlperf.reading.result_set import read_result_sets
+from jax_mlperf.mlperf.scoring.scoring_rules import converged
+
 
 def command(*arguments):
     """Arguments for subprocess: this interpreter, on the one real device."""
@@ -42,6 +47,10 @@ def assert_reached(folder, resumed, least):
     values = {line["key"]: line["value"] for line in lines}
     assert least <= values["eval_accuracy"] <= 1 and values["compilations_in_timed_region"] == 0
     assert [line["key"] for line in lines].count("run_start") == 1
+    results = read_result_sets([folder / "w"])[0]
+    assert converged(results.runs[0]) and not results.runs[0].problems
+    assert check_set(results, "own") == [], "one seed, and the log is the one that the run sealed"
+    assert "</html>" in (folder / "w" / "report.html").read_text()
 
 
 def assert_passes_the_official_checker(folder, ruleset):
@@ -50,3 +59,8 @@ def assert_passes_the_official_checker(folder, ruleset):
         **command("-m", "mlperf_logging.compliance_checker", "--usage", "training", "--ruleset", ruleset,
                   "--log_output", str(folder / "checker.log"), str(folder / "w" / "result_0.txt")), capture_output=True)
     assert checked.returncode == 0 and "SUCCESS" in checked.stdout + checked.stderr, checked.stdout + checked.stderr
+
+
+def assert_keeps_our_rules(folder):
+    """The log of run 0, where no ruleset of the official checker knows the benchmark."""
+    assert check_file(folder / "w" / "result_0.txt").violations == ()

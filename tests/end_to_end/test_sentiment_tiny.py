@@ -2,7 +2,7 @@
 
 import pytest
 from resident import Resident
-from tiny_runs import assert_reached, killed_and_resumed
+from tiny_runs import assert_keeps_our_rules, assert_reached, killed_and_resumed
 
 from jax_mlperf import benchmarks
 from jax_mlperf.config import load_config
@@ -13,6 +13,7 @@ pytestmark = pytest.mark.slow
 def test_sentiment_tiny(tmp_path, repository):
     _, resumed = killed_and_resumed(tmp_path, repository, "configs/sentiment.py:tiny")
     assert_reached(tmp_path, resumed, least=0.906)
+    assert_keeps_our_rules(tmp_path)
 
 
 @pytest.mark.parametrize(("order", "least", "most"), [(2, 84, 95), (1, 60, 75)], ids=["bigrams", "a bag of words"])

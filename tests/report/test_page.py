@@ -168,6 +168,24 @@ def test_many_runs(tmp_path: Path) -> None:
     assert "fastest, middle, slowest of 40" in text and "40 of 40 runs converged" in text
 
 
+def test_the_score_after_rcp_scaling_stands_beside_the_olympic_mean(tmp_path: Path) -> None:
+    # 457 / 13: mean of the 13 reference runs that count at batch size 3264; the runs took 35 epochs.
+    scaled = write_result_set(tmp_path / "a" / "resnet", "resnet", [10, 11, 12, 13, 20], [35] * 5, global_batch_size=3264)
+    text = make(scaled)
+    assert f"{12 * 457 / 13 / 35:.2f} (×\u00a01.0044)" in text and "With RCP scaling" in text
+    assert "RCP test passed, but the score is multiplied by 1.0044" in text
+    plain = make(write_result_set(tmp_path / "b" / "resnet", "resnet", [10, 11, 12, 13, 20], [41] * 5, global_batch_size=3264))
+    assert "With RCP scaling" not in plain and "RCP test passed" not in plain
+    unofficial = make(write_result_set(tmp_path / "c" / "x", "transformer", [5.0] * 10, [4.4] * 10))
+    assert "With RCP scaling" not in unofficial and "<bdi>(passed)</bdi>" not in plain
+
+
+def test_runs_that_miss_the_target_are_marked_in_a_study(study: Path) -> None:
+    text = make(study)
+    # 16 workers are the fastest, 5.00, and missed the target.
+    assert "marked with *: 16." in text and "Largest: 2.50 with 4 workers." in text and ">16*<" in text and ">4*<" not in text
+
+
 def test_dropped_runs_are_hollow(results: Path) -> None:
     [shown] = show(read_result_sets([results / "second" / "resnet"]))
     assert shown.fates() == ["dropped", "counted", "counted", "counted", "dropped"]

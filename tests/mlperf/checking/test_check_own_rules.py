@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from official_checker import official_violations, rules_parsed_once
+from official_checker import official_violations
 
 from jax_mlperf import benchmarks
 from jax_mlperf.benchmark import Topology
@@ -17,13 +17,6 @@ from jax_mlperf.trainer import common_entries
 
 GOOD = {"ncf": 0.636, "sentiment": 0.9061, "cifar10": 0.801, "deepspeech2": 0.229}
 TARGETS = {"ncf": 0.635, "sentiment": 90.6 / 100, "cifar10": 0.8, "deepspeech2": 0.23}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_rules():
-    with pytest.MonkeyPatch.context() as patch:
-        rules_parsed_once(patch)
-        yield
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """Scores against the rules' worked examples, published results and cases made by hand."""
 
+import dataclasses
 import random
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,25 @@ def test_a_run_that_tells_nothing_is_no_mixture() -> None:
 def test_folder_without_any_mlperf_line() -> None:
     result = score(_set([RunLog(Path("result_0.txt"), problems=["has no :::MLLOG lines"])]))
     assert (result.benchmark, result.division, result.olympic_minutes, result.converged) == ("unknown", "unknown", None, 0)
+
+
+def test_runs_with_a_time_budget_have_no_time_to_target() -> None:
+    runs = logged_set([120.0, 120.1, 120.2], "transformer", submission_division="open")
+    result = score(dataclasses.replace(runs, records={"config": {"config": {"time_budget_minutes": 120.0}}}))
+    assert (result.olympic_minutes, result.epochs_to_converge, result.missing_runs, result.provisional) == (None, None, 0, False)
+    assert result.samples_per_second is not None
+    assert result.notes[0].startswith("No score: the runs trained for a time budget of 120 minutes")
+
+
+@pytest.mark.parametrize("config", [{"time_budget_minutes": 0.0}, {"time_budget_minutes": "120"}, {}, None, 5])
+def test_a_config_without_a_time_budget_changes_no_score(config: Any) -> None:
+    assert score(dataclasses.replace(logged_set([10, 11, 12, 13, 20]), records={"config": {"config": config}})).olympic_minutes == 12.0
+
+
+def test_a_benchmark_without_a_known_rule_is_told() -> None:
+    result = score(logged_set([10, 11, 12], submission_benchmark="chess"))
+    assert result.notes[0] == "What the rules ask of chess is not known here: 10 runs are taken, and the status alone decides."
+    assert score(logged_set([10, 11, 12, 13, 20], submission_benchmark="dlrm", quality=0.8026)).missing_runs == 0
 
 
 def test_pause_of_a_resumed_run_is_told() -> None:
