@@ -107,13 +107,13 @@ _VARIANTS = {
     },
     "tiny": {
         "quality_target": 90.0,
-        "max_epochs": 6.0,
+        "max_epochs": 8.0,
         "compute_dtype": "float32",
         "log_every_steps": 10,
         "model": {"depth": 8, "width": 8},
         "data": {"source": "tiny", "batch_size": 100, "crop_padding": 0, "flip": "none",
                  "expected": {"train": 2_000, "eval": 1_000}},
-        "optimizer": {"schedule": "polynomial", "base_learning_rate": 0.1, "schedule_epochs": 6.0, "warmup_epochs": 0.6},
+        "optimizer": {"schedule": "polynomial", "base_learning_rate": 0.1, "schedule_epochs": 8.0, "warmup_epochs": 0.6},
         "evaluation": {"batch_size": 1000},
     },
 }
