@@ -1,6 +1,7 @@
 """The verbs of `python -m jax_mlperf`: everything around a training run."""
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -11,7 +12,7 @@ from jax_mlperf.config import load_config, split_overrides
 from jax_mlperf.errors import OK, USER_ERROR, UserError
 from jax_mlperf.launch import OneLineParser, add_config_flags, default_workdir
 from jax_mlperf.mlperf.rules import preflight
-from jax_mlperf.result_verbs import add_result_verbs, write_report
+from jax_mlperf.result_verbs import add_result_verbs, show_report
 
 # Takes the flags and the overrides of the config; returns the exit status, None for 0.
 Verb = Callable[[argparse.Namespace, list[str]], int | None]
@@ -20,6 +21,10 @@ Verb = Callable[[argparse.Namespace, list[str]], int | None]
 def main(argv: Sequence[str]) -> int:
     """Executes one verb; returns the exit status: 0, 1 where results do not pass, 2 after one line that says what was wrong."""
     status = None
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  for as long as the program lives
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may have letters that the terminal's encoding lacks
+        sys.stdout.reconfigure(errors="replace")
     try:
         overrides, rest = split_overrides(argv)
         flags = _parser().parse_args(rest)
@@ -30,6 +35,9 @@ def main(argv: Sequence[str]) -> int:
         return USER_ERROR
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        print(f"error: the output cannot be written: {error.strerror or error}", file=sys.stderr)
+        return USER_ERROR
     return status or OK
 
 
@@ -118,8 +126,7 @@ def _study(flags: argparse.Namespace, overrides: list[str]) -> None:
     entries = scaling(config, flags.data_dir, workdir.absolute(), flags.workers)
     print(as_text(entries))
     if entries:
-        write_report([workdir], workdir / "report.html")
-        print(f"report: {workdir / 'report.html'}")
+        show_report([workdir], workdir / "report.html")
 
 
 def _translate(flags: argparse.Namespace, overrides: list[str]) -> None:

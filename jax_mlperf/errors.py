@@ -11,3 +11,12 @@ class UserError(Exception):
 
     The message says what is wrong (with the value), the rule it breaks, and what to do about it.
     """
+
+    def __str__(self) -> str:
+        """The message, which may quote a file of somebody else."""
+        return "\n".join(map(printable, super().__str__().split("\n")))
+
+
+def printable(text: str) -> str:
+    """Text of one line as a terminal may show it: what it would obey, and bytes of a name that are no text, become "?"."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,10 +1,12 @@
 """The verbs of `python -m jax_mlperf` that work on finished runs: score, check, report, submit. None of them needs jax."""
 
 import argparse
+import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jax_mlperf.errors import NOT_PASSED, OK, UserError
+from jax_mlperf.errors import NOT_PASSED, OK, UserError, printable
 from jax_mlperf.mlperf.reading.result_set import read_result_sets, result_files
 
 Add = Callable[..., argparse.ArgumentParser]
@@ -56,7 +58,7 @@ def _check(flags: argparse.Namespace, _: Sequence[str]) -> int:
     from jax_mlperf.mlperf.submission.verification import as_text as verification_text
     from jax_mlperf.mlperf.submission.verification import verify
     good = True
-    submissions = [path for path in flags.paths if (path / "systems").is_dir() and (path / "results").is_dir()]
+    submissions = [folder for path in flags.paths for folder in (path, *sorted(path.glob("*"))) if _is_submission(folder)]
     for folder in submissions:
         findings = verify(folder, flags.ruleset or "")
         print(verification_text(folder, findings))
@@ -70,19 +72,26 @@ def _check(flags: argparse.Namespace, _: Sequence[str]) -> int:
     return OK if good else NOT_PASSED
 
 
+def _is_submission(path: Path) -> bool:
+    return (path / "systems").is_dir() and (path / "results").is_dir()
+
+
 def _report(flags: argparse.Namespace, _: Sequence[str]) -> int:
     write_report(flags.paths, flags.out)
-    print(flags.out)
+    print(printable(str(flags.out)))
     return OK
 
 
 def _submit(flags: argparse.Namespace, _: Sequence[str]) -> int:
     from jax_mlperf.mlperf.submission.submission import as_text, submit
+    from jax_mlperf.mlperf.submission.submission_input import check_sets, package_ruleset
     from jax_mlperf.mlperf.submission.system_description import parse_settings, write_template
     sets, given = read_result_sets(flags.paths), parse_settings(flags.set, flags.system_file)
     if flags.template:
+        check_sets(sets)
+        package_ruleset(sets, flags.ruleset)
         missing = write_template(flags.template, sets, given)
-        print(f"{flags.template}: fill in {missing} fields, then give it with --system_file={flags.template}")
+        print(printable(f"{flags.template}: fill in {missing} fields, then give it with --system_file={flags.template}"))
         return OK
     if not flags.org or not flags.system:
         raise UserError("submit needs --org and --system, for example --org=MyLab --system=4xH200")
@@ -94,6 +103,8 @@ def _submit(flags: argparse.Namespace, _: Sequence[str]) -> int:
 def write_report(paths: Sequence[Path], out: Path) -> None:
     """Writes the HTML report of everything below the paths.
 
+    A page that is there already is replaced by a whole new one; any other file is left alone, it may be one of the logs.
+
     Raises:
       UserError: there is nothing to report, or the file cannot be written.
     """
@@ -102,11 +113,35 @@ def write_report(paths: Sequence[Path], out: Path) -> None:
     studies = read_scaling(paths)
     # a scaling study may be shown without the logs that it was made of
     sets = read_result_sets([path for path in paths if any(result_files(path)) or not read_scaling([path])])
+    page = html(sets, studies)
     try:
+        if not _may_be_replaced(out):
+            raise UserError(f"--out={out} is there already and is no HTML page; choose another name")
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(html(sets, studies), encoding="utf-8")
+        _write_whole(out, page)
     except OSError as error:
         raise UserError(f"--out={out} cannot be written: {error.strerror}") from error
+
+
+def _may_be_replaced(path: Path) -> bool:
+    if not path.is_file() or not path.stat().st_size:
+        return True
+    with path.open("rb") as file:
+        return file.read(15).upper() == b"<!DOCTYPE HTML>"
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Whole or not at all: a full disk leaves the page that was there before."""
+    if path.exists() and not path.is_file():  # standard output, say
+        path.write_text(text, encoding="utf-8")
+        return
+    target = path.resolve()
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def show_results(workdir: Path) -> None:
@@ -116,5 +151,13 @@ def show_results(workdir: Path) -> None:
     logs = sorted(workdir.glob("result_*.txt"))
     if len(logs) > 1:
         print(as_text([score(result_set) for result_set in read_result_sets(logs)]))
-    write_report(logs, workdir / "report.html")
-    print(f"report: {workdir / 'report.html'}")
+    show_report(logs, workdir / "report.html")
+
+
+def show_report(paths: Sequence[Path], out: Path) -> None:
+    """The report of runs that are made: one that cannot be written is a line on standard error, their exit status stands."""
+    try:
+        write_report(paths, out)
+        print(printable(f"report: {out}"))
+    except UserError as error:
+        print(f"no report: {error}", file=sys.stderr)

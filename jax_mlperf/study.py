@@ -30,7 +30,8 @@ def scaling(config: ConfigDict, data_dir: Path, workdir: Path, workers: Sequence
       one dict for each number of workers that was trained to its end: workers, devices, reached, epochs, steps, minutes (wall
       clock, run_start to run_stop), train_seconds (MLBench's clock: training batches only), all_reduce_seconds and
       compute_seconds (its parts), input_wait_seconds, evaluate_seconds, checkpoint_seconds, all_reduce_bytes (a step),
-      speedup and speedup_without_all_reduce (of train_seconds and compute_seconds against the first entry), quality, workdir.
+      speedup and speedup_without_all_reduce (of train_seconds and compute_seconds against the first entry; of no meaning for a
+      run that did not reach the target), quality, workdir.
     Raises:
       UserError: the config has no workers, the data are missing, or cannot be shared by so many workers; nothing was trained.
     """

@@ -4,7 +4,6 @@ Layout: config.json; environment.json; result_<i>.txt (the MLPerf log); run_<i>/
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -15,9 +14,8 @@ from ml_collections import ConfigDict
 
 from jax_mlperf.config import differences, fingerprint
 from jax_mlperf.errors import UserError
-
-# Between what environment.json says of the first machine and of the one that went on.
-_LATER = "; later "
+from jax_mlperf.mlperf.reading.seal import sha256
+from jax_mlperf.mlperf.system.environment import LATER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,8 +111,7 @@ class Workdir:
 
     def finish(self, run: int, result: RunResult) -> RunResult:
         """Records a complete run; returns it with the hash of its log."""
-        with self.log_file(run).open("rb") as file:
-            result = dataclasses.replace(result, log_sha256=hashlib.file_digest(file, "sha256").hexdigest())
+        result = dataclasses.replace(result, log_sha256=sha256(self.log_file(run)))
         _write(self.run_folder(run) / "summary.json", dataclasses.asdict(result))
         return result
 
@@ -124,8 +121,8 @@ class Workdir:
         before = _read(path) if path.exists() else {}
         merged = dict(before)
         for name, value in environment.items():
-            values = str(before.get(name, value)).split(_LATER)
-            merged[name] = _LATER.join(values if value in values else [*values, value])
+            values = str(before.get(name, value)).split(LATER)
+            merged[name] = LATER.join(values if value in values else [*values, value])
         if merged != before:
             _write(path, merged)
 

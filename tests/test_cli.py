@@ -76,3 +76,12 @@ def test_run_py_imports_no_jax_for_a_mistake(repository):
             "except Exception as error: print(error, 'jax' in sys.modules)")
     output = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
     assert "nearest is 'runs' False" in output.replace("'runs'", "'runs'")
+
+
+@pytest.mark.parametrize(("where", "status"), [(">&-", 0), ("> /dev/full", 2)])
+def test_an_output_that_cannot_be_written(repository, tmp_path, where, status):
+    (tmp_path / "Größe").mkdir()
+    (tmp_path / "Größe" / "result_0.txt").write_text('0: :::MLLOG {"time_ms": 1, "key": "run_start"}')
+    environment = {**os.environ, "PYTHONPATH": str(repository), "PYTHONIOENCODING": "ascii"}
+    finished = subprocess.run(f"{sys.executable} -m jax_mlperf score {tmp_path} {where}", shell=True, env=environment, capture_output=True, text=True)
+    assert finished.returncode == status and "Traceback" not in finished.stderr

@@ -49,6 +49,39 @@ def test_report_is_one_file(results, tmp_path, capsys):
     assert "cannot be written" in capsys.readouterr().err
 
 
+def test_a_report_overwrites_nothing_but_a_report(tmp_path, capsys, monkeypatch):
+    log = write_run(tmp_path / "result_0.txt", "resnet")
+    content = log.read_bytes()
+    assert main(["report", str(log), f"--out={log}"]) == USER_ERROR
+    assert "is there already and is no HTML page" in capsys.readouterr().err and log.read_bytes() == content
+    page = tmp_path / "report.html"
+    assert [main(["report", str(log), f"--out={page}"]) for _ in range(2)] == [OK, OK]
+    before = page.read_bytes()
+
+    def fill_the_disk(path, text, **_):
+        path.write_bytes(text.encode()[:1000])
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr("pathlib.Path.write_text", fill_the_disk)
+    assert main(["report", str(log), f"--out={page}"]) == USER_ERROR
+    assert "No space left" in capsys.readouterr().err and page.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "result_0.txt"]
+
+
+def test_names_that_a_terminal_would_obey(tmp_path, capsys):
+    write_result_set(tmp_path / "runs\x1b[2J", "resnet", [10, 11], [37, 37])
+    for arguments in (["score"], ["check"], ["report", f"--out={tmp_path}/\x1b[2J.html"], ["submit", "--org=a", "--system=b"]):
+        main([*arguments, str(tmp_path / "runs\x1b[2J")])
+        printed = "".join(capsys.readouterr())
+        assert "?[2J" in printed and "\x1b" not in printed, arguments
+
+
+def test_a_folder_above_a_submission_is_checked_as_one(tmp_path, capsys):
+    write_run(tmp_path / "MyLab" / "results" / "system" / "resnet" / "result_0.txt", "resnet")
+    (tmp_path / "MyLab" / "systems").mkdir()
+    assert main(["check", str(tmp_path)]) == USER_ERROR
+    assert "MyLab tells no ruleset" in capsys.readouterr().err
+
+
 def test_a_study_without_its_logs_is_shown_too(results, tmp_path, capsys):
     entry = {"workers": 1, "devices": 1, "reached": True, "epochs": 3, "steps": 30, "minutes": 1.0, "train_seconds": 50.0,
              "all_reduce_seconds": 0.0, "compute_seconds": 50.0, "input_wait_seconds": 1.0, "evaluate_seconds": 5.0,
@@ -69,6 +102,10 @@ def test_what_run_py_ends_with(results, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "11.00" in printed and "2 more runs are needed" in printed and "bert" not in printed
     assert "</html>" in (tmp_path / "report.html").read_text()
+    (tmp_path / "report.html").unlink()
+    (tmp_path / "report.html").mkdir()
+    show_results(tmp_path)
+    assert "no report: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

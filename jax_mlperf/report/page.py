@@ -3,23 +3,25 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from jax_mlperf.mlperf.reading.folder_names import short_names
 from jax_mlperf.mlperf.reading.result_set import ResultSet
 from jax_mlperf.mlperf.scoring.lp2bm import lp2bm_scores
-from jax_mlperf.report import blocks
-from jax_mlperf.report.benchmark_names import benchmark_name
-from jax_mlperf.report.budget_section import budget_section
-from jax_mlperf.report.environment_section import environment_section
-from jax_mlperf.report.header import header, title
-from jax_mlperf.report.markup import Markup, clean, tag
-from jax_mlperf.report.numbers import plural
-from jax_mlperf.report.phases_section import phases_section
-from jax_mlperf.report.quality_section import quality_section
+from jax_mlperf.mlperf.scoring.score import Score
+from jax_mlperf.report.drawing.markup import Markup, clean, tag
+from jax_mlperf.report.drawing.numbers import plural
 from jax_mlperf.report.scaling import Scaling
-from jax_mlperf.report.scaling_section import scaling_section
-from jax_mlperf.report.score_section import score_section
-from jax_mlperf.report.shown import Shown, short_names, show
-from jax_mlperf.report.spread_section import spread_section
-from jax_mlperf.report.throughput_section import throughput_section
+from jax_mlperf.report.sections import blocks
+from jax_mlperf.report.sections.benchmark_names import benchmark_name
+from jax_mlperf.report.sections.budget_section import budget_section
+from jax_mlperf.report.sections.environment_section import environment_section
+from jax_mlperf.report.sections.header import header, title
+from jax_mlperf.report.sections.phases_section import phases_section
+from jax_mlperf.report.sections.quality_section import quality_section
+from jax_mlperf.report.sections.scaling_section import scaling_section
+from jax_mlperf.report.sections.score_section import score_section
+from jax_mlperf.report.sections.shown import Shown, show
+from jax_mlperf.report.sections.spread_section import spread_section
+from jax_mlperf.report.sections.throughput_section import throughput_section
 
 _FEW_NOTES = 8
 _MOST_NOTES = 200
@@ -34,7 +36,7 @@ def html(sets: Sequence[ResultSet], scaling: Sequence[Scaling] = ()) -> str:
     """
     studied = {folder for study in scaling for folder in _folders(study)}
     shown = show([each for each in sets if each.runs and each.folder not in studied])
-    names = short_names([study.folder for study in scaling])
+    names = [clean(name, 60) for name in short_names([study.folder for study in scaling])]
     studies = [scaling_section(study, name, f"scaling-{number}", show(_sets_of(study, sets)))
                for number, (study, name) in enumerate(zip(scaling, names, strict=True), 1)]
     groups = _by_benchmark(shown)
@@ -79,13 +81,19 @@ def _contents(groups: dict[str, list[Shown]], studies: Sequence[str]) -> Markup 
 def _notes(sets: Sequence[Shown]) -> Markup:
     """What a reader must know about the logs, before the charts."""
     items = [tag("li", tag("b", tag("bdi", shown.name)), ": ", tag("bdi", clean(note, 400)))
-             for shown in sets for note in shown.score.notes]
+             for shown in sets for note in (*shown.score.notes, *_rcp_notes(shown.score))]
     items += [tag("li", clean(obstacle, 400)) for obstacle in lp2bm_scores([shown.score for shown in sets])[1]]
     if not items:
         return Markup("")
     few, more = items[:_FEW_NOTES], items[_FEW_NOTES:]
     rest = blocks.folded(plural(len(more), "more note"), tag("ul", *more[:_MOST_NOTES], class_="problems")) if more else ""
     return blocks.section("notes", "Notes on the logs", tag("ul", *few, class_="problems"), rest)
+
+
+def _rcp_notes(score: Score) -> list[str]:
+    """The RCP verdict in words, where the runs did not simply pass."""
+    judged = score.rcp
+    return [f"RCP test {judged.message}."] if judged and (not judged.passed or judged.scaling > 1) else []
 
 
 def _chapter(identifier: str, name: str, sets: Sequence[Shown]) -> Markup:

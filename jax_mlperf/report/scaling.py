@@ -8,7 +8,7 @@ from typing import Any
 
 from jax_mlperf.mlperf.reading.result_set import read_record
 from jax_mlperf.mlperf.reading.run_log import RunLog, as_number, read_run
-from jax_mlperf.report.numbers import LARGEST_VALUE
+from jax_mlperf.report.drawing.numbers import LARGEST_VALUE
 
 # Seconds; a ratio with less would be no number.
 _SHORTEST = 1e-6

@@ -5,11 +5,11 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from jax_mlperf.report.bar_chart import Bar, Columns, StackedBars
-from jax_mlperf.report.line_chart import Line, LineChart
-from jax_mlperf.report.plot import NARROW, WIDE, Size
-from jax_mlperf.report.strip_chart import Dot, Row, StripChart
-from jax_mlperf.report.styles import COLOURS, Style
+from jax_mlperf.report.drawing.bar_chart import Bar, Columns, StackedBars
+from jax_mlperf.report.drawing.line_chart import Line, LineChart
+from jax_mlperf.report.drawing.plot import NARROW, WIDE, Size
+from jax_mlperf.report.drawing.strip_chart import Dot, Row, StripChart
+from jax_mlperf.report.drawing.styles import COLOURS, Style
 
 SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 

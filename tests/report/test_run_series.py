@@ -7,7 +7,7 @@ import pytest
 from generated_logs import START_MS, write_run
 
 from jax_mlperf.mlperf.reading.run_log import RunLog, read_run
-from jax_mlperf.report.run_series import phases, quality_points, reached_at, throughput
+from jax_mlperf.report.sections.run_series import phases, quality_points, reached_at, throughput
 
 
 def log_line(time_ms: int, key: str, value: object = None, **metadata: object) -> str:
@@ -49,6 +49,14 @@ def test_throughput_between_evaluations_leaves_evaluation_out(tmp_path: Path) ->
     assert found.source == "evaluations"
     assert [rate for _, rate in found.points] == pytest.approx([1000, 1000, 2000])
     assert [minutes for minutes, _ in found.points] == pytest.approx([50 / 60, 110 / 60, 3])
+
+
+def test_evaluations_without_training_before_them_take_no_time_of_it(tmp_path: Path) -> None:
+    lines = [log_line(0, "submission_benchmark", "cifar10"), log_line(0, "train_samples", 50_000), log_line(0, "run_start")]
+    for epoch, begin, end in ((0, 0, 10_000), (1, 60_000, 70_000), (1, 70_000, 80_000), (2, 130_000, 140_000)):
+        lines += [log_line(begin, "eval_start", None, epoch_num=epoch), log_line(end, "eval_accuracy", 0.5, epoch_num=epoch),
+                  log_line(end, "eval_stop", None, epoch_num=epoch)]
+    assert [rate for _, rate in throughput(run_of(tmp_path / "a.txt", *lines)).points] == pytest.approx([1000, 1000])
 
 
 def test_training_that_goes_on_during_an_evaluation_is_counted(tmp_path: Path) -> None:

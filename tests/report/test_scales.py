@@ -2,11 +2,11 @@
 
 import pytest
 
-from jax_mlperf.report import numbers
-from jax_mlperf.report.markup import clean, escape, tag
-from jax_mlperf.report.scales import Scale, around, linear_ticks, wants_log
-from jax_mlperf.report.strip_chart import beeswarm
-from jax_mlperf.report.thinning import thin
+from jax_mlperf.report.drawing import numbers
+from jax_mlperf.report.drawing.markup import clean, escape, tag
+from jax_mlperf.report.drawing.scales import Scale, around, linear_ticks, wants_log
+from jax_mlperf.report.drawing.strip_chart import beeswarm
+from jax_mlperf.report.drawing.thinning import thin
 
 
 @pytest.mark.parametrize("low, high, most, expected", [

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jax_mlperf.errors import printable
 from jax_mlperf.mlperf.checking.checker_rulesets import (
     OWN,
     checked_ruleset,
@@ -14,6 +15,7 @@ from jax_mlperf.mlperf.checking.checker_rulesets import (
     parser_of,
     rulesets_that_know,
 )
+from jax_mlperf.mlperf.reading.log_lines import old_format
 from jax_mlperf.mlperf.scoring.scoring_rules import RULES
 
 
@@ -59,17 +61,19 @@ def check_file(path: Path, ruleset: str | None = None) -> Verdict:
         benchmark = _benchmark(path) if path.is_file() else ""
         chosen = checked_ruleset(ruleset, benchmark) if ruleset is not None else default_ruleset(benchmark) or OWN
         if not path.is_file():
-            reason = "is a folder, not a file" if path.is_dir() else "is not a file" if path.exists() else "is not there"
-            return Verdict(path, chosen, False, (f"the file {reason}",))
+            state = "is not there" if not path.exists() else (
+                f"is {'a folder' if path.is_dir() else 'a pipe or a device'}, not a file")
+            return Verdict(path, chosen, False, (f"the file {state}",))
         read = checker_lines(path, parser_of(chosen))
     except OSError as error:
         return Verdict(path, ruleset or OWN, False, (f"the file cannot be read: {error.strerror}",))
+    if not read.lines:  # all that rules ask for is missing
+        old = "has lines of MLPerf 0.5 or 0.6 only, which are not read here" if old_format(path) else "has no :::MLLOG lines"
+        return Verdict(path, chosen, False, (f"the file {old}", *read.problems))
     found = run_checker(read.lines, first_config(chosen), parser_of(chosen))
     unknown = ruleset is None and default_ruleset(benchmark) is None
     messages = [message for message in found.messages if not (unknown and message.key == "submission_benchmark")]
-    first = [] if read.lines else ["the file has no :::MLLOG lines"]
-    if unknown:
-        first.append(_unknown(benchmark))
+    first = [_unknown(benchmark)] if unknown else []
     violations = (*first, *read.problems, *in_words(messages, read.lines, found.more), *_order_of_times(read.lines))
     return Verdict(path, chosen, not violations, violations, tuple(in_words(found.warnings, read.lines, {})), benchmark,
                    _text(read.lines, "submission_division"),
@@ -96,7 +100,7 @@ def _text(lines: Sequence[Any], key: str) -> str:
 def _unknown(benchmark: str) -> str:
     if not benchmark:
         return "submission_benchmark is missing (needed exactly once): only the rules common to all benchmarks were checked"
-    return (f"submission_benchmark is {_printable(benchmark)!r}, which no ruleset knows (those with rules of their own here: "
+    return (f"submission_benchmark is {printable(benchmark[:60])!r}, which no ruleset knows (those with rules of their own here: "
             f"{', '.join(sorted(RULES))}): only the rules common to all benchmarks were checked")
 
 
@@ -147,17 +151,16 @@ def as_text(verdicts: Sequence[Verdict], findings: Sequence[str] = (), warnings:
     good = sum(verdict.passed for verdict in verdicts)
     if len(verdicts) > 1:
         lines.append(f"{good} of {len(verdicts)} files keep the rules" + (", but not as a set" if findings and good else ""))
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _what(verdict: Verdict) -> str:
-    rules = "our own rules, as no official ruleset knows it" if verdict.ruleset == OWN else f"ruleset {verdict.ruleset}"
-    division = f"{_printable(verdict.division)} division" if verdict.division else "no division"
-    return f"{_printable(verdict.benchmark)}, {division}, {rules}" if verdict.benchmark else "no benchmark"
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:60])
+    rules = f"ruleset {verdict.ruleset}"
+    if verdict.ruleset == OWN:
+        official = default_ruleset(verdict.benchmark) not in (None, OWN)
+        rules = "our own rules" if official else "our own rules, as no official ruleset knows it"
+    division = f"{verdict.division[:60]} division" if verdict.division else "no division"
+    return f"{verdict.benchmark[:60]}, {division}, {rules}" if verdict.benchmark else "no benchmark"
 
 
 def _shown_path(path: Path) -> str:

@@ -1,6 +1,5 @@
 """What a file alone does not show: seeds used twice, copied results, logs that are not the ones their runs left."""
 
-import hashlib
 import itertools
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
@@ -12,6 +11,7 @@ from jax_mlperf.mlperf.checking.checker_rulesets import OWN
 from jax_mlperf.mlperf.reading.log_lines import Damage, log_lines
 from jax_mlperf.mlperf.reading.result_set import ResultSet, read_record
 from jax_mlperf.mlperf.reading.run_log import RunLog, as_number
+from jax_mlperf.mlperf.reading.seal import sha256
 
 # Two runs may well have one or two evaluations of the same value, or as far apart; with this many it is the same run.
 _TELLING_EVALUATIONS = 3
@@ -121,7 +121,7 @@ def _seeds(runs: Sequence[RunLog]) -> Iterator[str]:
                 where = "twice" if first[place] == run.path.name else f"as in {first[place]}"
                 yield f"{run.path.name} has seed {seed} {where}: each run needs its own"
             first.setdefault(place, run.path.name)
-        if not number:
+        if run.lines and not number:  # of a file without any lines check_file says so
             yield f"{run.path.name} logs no seed"
 
 
@@ -148,7 +148,7 @@ def _unlike_its_record(folder: Path, run: RunLog) -> Iterator[str]:
     if not isinstance(record, dict):
         return
     sealed = record.get("log_sha256")
-    if isinstance(sealed, str) and sealed and sealed != _sha256(run.path):
+    if isinstance(sealed, str) and sealed and not _is_sealed(run.path, sealed):
         yield f"{name} is not as its run left it: its SHA-256 differs from the one in the run's summary.json"
     minutes = as_number(record.get("minutes"))
     if minutes is not None and run.minutes is not None and abs(minutes - run.minutes) > _MINUTES_APART:
@@ -157,6 +157,13 @@ def _unlike_its_record(folder: Path, run: RunLog) -> Iterator[str]:
     if isinstance(seed, int) and run.seeds and seed not in run.seeds:
         yield f"{name} has seed {run.seeds[0]}, but its run's summary.json says {seed}"
     yield from _unlike_quality(name, run, record.get("quality"))
+
+
+def _is_sealed(path: Path, seal: str) -> bool:
+    try:
+        return sha256(path) == seal
+    except OSError:
+        return False
 
 
 def _unlike_quality(name: str, run: RunLog, quality: Any) -> Iterator[str]:
@@ -169,14 +176,6 @@ def _unlike_quality(name: str, run: RunLog, quality: Any) -> Iterator[str]:
     if min(abs(number / scale - last) for number in numbers for scale in (1, 100)) > _QUALITY_APART:
         listed = ", ".join(f"{number:g}" for number in numbers)
         yield f"{name} ends with quality {last:g}, but its run's summary.json says {listed}"
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
 
 
 def _missing_logs(folder: Path) -> Iterator[str]:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jax_mlperf.errors import printable
 from jax_mlperf.mlperf.reading.log_lines import LONGEST, TOKEN, token_lines
 
 # Bounds on what is held of one file: far more than any run writes.
 _MOST_LINES = 300_000
-_MOST_BYTES = 1 << 28
+_MOST_BYTES = 1 << 26
 _MOST_PROBLEMS = 20
 # Lines that a run may write at every step and that no ruleset names.
 _UNCHECKED = frozenset(("tracked_stats", "throughput"))
@@ -97,5 +98,5 @@ def _reason(error: Exception) -> str:
 def shown_line(text: str, most: int = 120) -> str:
     """A line of the file as a message shows it: its beginning, without the token, and in the encoding it was written in."""
     written = text[:4 * most].removeprefix(TOKEN.decode()).encode("latin-1", errors="replace")
-    text = "".join(letter if letter.isprintable() else "?" for letter in written.decode("utf-8", errors="replace").strip())
+    text = printable(written.decode("utf-8", errors="replace").strip())
     return text if len(text) <= most else f"{text[:most]}..."

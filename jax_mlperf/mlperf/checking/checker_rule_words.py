@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from jax_mlperf.errors import printable
 from jax_mlperf.mlperf.reading.run_log import as_number
 
 _VALUE = re.escape("v['value']")
@@ -31,8 +32,7 @@ _LONGEST = 160
 
 def shown(value: Any) -> str:
     """A value as messages show it: short, and without characters that a terminal would obey."""
-    text = repr(value)
-    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    text = printable(repr(value))
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

@@ -12,7 +12,7 @@ from jax_mlperf.mlperf.checking.checker_rule_words import broken_rule, short_rul
 # How the engine of ours begins its message about lines that the checker cannot bear.
 UNREADABLE = "The rules cannot be applied to "
 _MISSING = {
-    "run_stop": "run_stop is missing: the log is cut off, or the run was killed",
+    "run_stop": "run_stop is missing: the log is cut off, or the run was killed or is still running",
     "run_start": "run_start is missing: the log is cut off, or the run ended before training began",
 }
 

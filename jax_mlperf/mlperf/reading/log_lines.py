@@ -1,8 +1,10 @@
 """The MLPerf lines of a log file, whatever else the file holds: in constant memory, and without ever raising on its content."""
 
+import errno
 import json
 import re
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +34,17 @@ class Damage(NamedTuple):
     reason: str
 
 
+def open_file(path: Path) -> BufferedReader:
+    """Opens a file that was found by its name: a pipe there would wait for ever, and a device may have no end.
+
+    Raises:
+      OSError: the file cannot be read.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+    return path.open("rb")
+
+
 def log_lines(path: Path) -> Iterator[LogLine | Damage]:
     """The lines of a file in their order.
 
@@ -56,7 +69,7 @@ def token_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
       OSError: the file cannot be read.
     """
     rest, number, overlong = b"", 1, False
-    with path.open("rb") as file:
+    with open_file(path) as file:
         while chunk := file.read(_CHUNK):
             data, position = rest + chunk, 0
             if overlong:
@@ -78,7 +91,7 @@ def token_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
 
 def old_format(path: Path) -> bool:
     """Whether the file has lines of rules 0.5 or 0.6 in its first megabyte, in a form that is not read here."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         head = file.read(_CHUNK)
     return any(token in head for token in _OLD)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jax_mlperf.errors import UserError
+from jax_mlperf.mlperf.reading.log_lines import open_file
 from jax_mlperf.mlperf.reading.run_log import RunLog, read_run
 
 _RESULT_FILE = re.compile(r"result_(\d+)\.txt")
@@ -47,14 +48,18 @@ def read_result_sets(paths: Iterable[Path]) -> list[ResultSet]:
       UserError: a path is not there, or has no result files.
     """
     files: dict[Path, set[Path]] = defaultdict(set)
+    names: dict[Path, Path] = {}  # a folder that is given by two names is one
     for path in paths:
         found = list(result_files(path))
         if not found:
-            raise UserError(f"{path} {'holds no result_<i>.txt files' if path.exists() else 'is not there'}; "
+            state = "is not there" if not path.exists() else "holds no result_<i>.txt files" if path.is_dir() else (
+                "is a pipe or a device")
+            raise UserError(f"{path} {state}; "
                             "give work folders of run.py, folders of result files, or single files")
         for file in found:
-            files[file.parent].add(file)
-    return [_read(folder, sorted(names, key=_number)) for folder, names in sorted(files.items())]
+            folder = names.setdefault(file.parent.resolve(), file.parent)
+            files[folder].add(folder / file.name)
+    return [_read(folder, sorted(found, key=_number)) for folder, found in sorted(files.items())]
 
 
 def result_files(path: Path) -> Iterator[Path]:
@@ -79,6 +84,7 @@ def _read(folder: Path, files: Sequence[Path]) -> ResultSet:
 def read_record(path: Path) -> Any:
     """The content of a JSON file that need not be there; None where it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with open_file(path) as file:
+            return json.loads(file.read())
     except (OSError, ValueError, RecursionError):
         return None

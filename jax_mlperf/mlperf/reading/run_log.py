@@ -9,7 +9,8 @@ from jax_mlperf.mlperf.reading.log_lines import Damage, LogLine, log_lines, old_
 
 # Bounds on what is kept of one file: far more than a run writes, and little enough for a file of any size.
 _MOST_KEYS = 1000
-_MOST_VALUE_CHARACTERS = 4096
+_MOST_VALUE_CHARACTERS = 4096  # of a key, too
+_MOST_QUALITIES = 64  # of one evaluation
 _MOST_EVALUATIONS = 100_000
 _MOST_THROUGHPUTS = 2048
 _MOST_PROBLEMS = 8
@@ -107,12 +108,6 @@ class RunLog:
             return None
         return (self.init_stop_ms - self.init_start_ms) / 60_000
 
-    @property
-    def evaluate_seconds(self) -> float:
-        """Time from eval_start to eval_stop, all evaluations together."""
-        return sum(entry.stop_ms - entry.start_ms for entry in self.evaluations
-                   if entry.start_ms is not None and entry.stop_ms is not None) / 1000
-
 
 def as_number(value: Any) -> float | None:
     """A finite number as float, else None; booleans are none."""
@@ -135,7 +130,7 @@ def read_run(path: Path) -> RunLog:
             old = old_format(path)
             reader.problem("has lines of MLPerf 0.5 or 0.6 only, which are not read here" if old else "has no :::MLLOG lines")
     except OSError as error:
-        reader.problem(f"cannot be read: {error.strerror}")
+        reader.problem(f"cannot be read: {error.strerror or error}")
     return reader.finish()
 
 
@@ -197,7 +192,7 @@ class _Reader:
         if line.key == "seed" and len(self.run.seeds) < _MOST_KEYS and as_number(line.value) is not None:
             self.run.seeds.append(int(line.value))
         if line.key not in facts:
-            if len(facts) < _MOST_KEYS and len(str(line.value)) <= _MOST_VALUE_CHARACTERS:
+            if len(facts) < _MOST_KEYS and max(len(line.key), len(str(line.value))) <= _MOST_VALUE_CHARACTERS:
                 facts[line.key] = line.value
         elif facts[line.key] != line.value and line.key != "seed":
             self.problem(f"{line.key} stands there with different values; the first one counts")
@@ -255,6 +250,8 @@ class _Reader:
 
 def _quality(value: Any) -> float | dict[str, float] | None:
     if isinstance(value, dict):
+        if len(value) > _MOST_QUALITIES or any(len(name) > _MOST_VALUE_CHARACTERS for name in value):
+            return None
         numbers = {str(name): number for name, item in value.items() if (number := as_number(item)) is not None}
         return numbers if numbers and len(numbers) == len(value) else None
     return as_number(value)

@@ -4,7 +4,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
 
-from jax_mlperf.mlperf.scoring.score import Score, lp2bm
+from jax_mlperf.mlperf.scoring.score import Score
 from jax_mlperf.mlperf.scoring.score_notes import target_text
 from jax_mlperf.mlperf.scoring.scoring_rules import RULES
 
@@ -23,6 +23,11 @@ class Lp2bm:
     resnet: Score
     bert: Score
     provisional: bool
+
+
+def lp2bm(resnet_minutes: float, bert_minutes: float) -> float:
+    """SciNet's LP2BM score, higher is better: 7.19 / ResNet-50 minutes + 9.05 / BERT minutes, both olympic means."""
+    return 7.19 / resnet_minutes + 9.05 / bert_minutes
 
 
 def lp2bm_scores(scores: Sequence[Score]) -> tuple[list[Lp2bm], list[str]]:
@@ -50,8 +55,10 @@ def lp2bm_scores(scores: Sequence[Score]) -> tuple[list[Lp2bm], list[str]]:
 
 def _unfit(score: Score) -> str:
     """Why a result is not one that LP2BM takes; "" where it is."""
-    if not score.olympic_minutes:
+    if score.olympic_minutes is None:
         return "it has no score"
+    if score.olympic_minutes <= 0:
+        return "its score is 0 minutes"
     wanted = RULES[score.benchmark].targets
     if any(score.targets.get(name, 0.0) < target for name, target in wanted.items()):
         return f"its target is {target_text(score.targets) or 'unknown'}, and LP2BM asks for {target_text(wanted)}"

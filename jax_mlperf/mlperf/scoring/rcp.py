@@ -15,6 +15,8 @@ from jax_mlperf.mlperf.scoring.reference_points import (
 )
 from jax_mlperf.mlperf.scoring.scoring_rules import RULES, converged, ruleset_of
 
+_WORDS = {True: "passed", False: "failed", None: "not judged"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
@@ -43,6 +45,11 @@ class Verdict:
     scaling: float = 1.0
     official: bool = True
 
+    @property
+    def word(self) -> str:
+        """passed, failed or not judged; in brackets by unofficial points."""
+        return _WORDS[self.passed] if self.official else f"({_WORDS[self.passed]})"
+
 
 def verdict(runs: Sequence[RunLog]) -> Verdict | None:
     """Judges the runs of one result, which are as many as the benchmark's rule asks for, by the pruned reference points.
@@ -55,7 +62,8 @@ def verdict(runs: Sequence[RunLog]) -> Verdict | None:
     """
     first = next((run for run in runs if run.benchmark), None)
     table = reference_table(first.benchmark or "") if first else None
-    if first is None or table is None or ruleset_of(first) not in table.rulesets or first.text("submission_division") != "closed":
+    if first is None or table is None or not any(run.text("submission_division") == "closed" and ruleset_of(run) in table.rulesets
+                                                 for run in runs):
         return None
     return _Judge(first.benchmark or "", table).judge(runs)
 
@@ -87,17 +95,16 @@ class _Judge:
         return self._compare(mean, batch)
 
     def _not_tested(self, passed: bool | None, reason: str) -> Verdict:
-        return Verdict(passed, f"{'failed' if passed is False else 'not judged'}: {reason}", unit=self.unit,
-                       official=self.table.official)
+        return Verdict(passed, f"{_WORDS[passed]}: {reason}", unit=self.unit, official=self.table.official)
 
     def _compare(self, mean: float, batch: float) -> Verdict:
         kind, point = reference(self.table, batch, self.runs)
         if point is None:
             largest = self.table.points[-1].batch_size
             asked = "; the rules ask for reference runs at it" if self.table.official else ""
-            return Verdict(False if self.table.official else None,
-                           f"{'failed' if self.table.official else 'not judged'}: batch size {batch:.0f} is above all reference "
-                           f"points (the largest is {largest:.0f}){asked}", kind, self.unit, mean, official=self.table.official)
+            passed = False if self.table.official else None
+            return Verdict(passed, f"{_WORDS[passed]}: batch size {batch:.0f} is above all reference points (the largest is "
+                           f"{largest:.0f}){asked}", kind, self.unit, mean, official=self.table.official)
         lowest = minimum(point, self.runs)
         passed = mean >= lowest
         scaling = max(1.0, point.mean / mean) if passed and mean > 0 else 1.0

@@ -6,7 +6,8 @@ from typing import Any
 
 from jax_mlperf.mlperf.reading.run_log import RunLog, as_number
 from jax_mlperf.mlperf.scoring.convergence import DATA_SET_SAMPLES, counts_samples, epochs_to_converge
-from jax_mlperf.mlperf.scoring.scoring_rules import converged, rule_of
+from jax_mlperf.mlperf.scoring.scoring_rules import RULES, ScoringRule, converged, rule_of
+from jax_mlperf.mlperf.scoring.selection import Selection
 from jax_mlperf.phases import PHASES
 
 _MOST_NAMES = 5
@@ -40,6 +41,38 @@ def _differences(runs: Sequence[RunLog], what: str, value: Callable[[RunLog], st
     if len(files) < 2:
         return ""
     return f"{what}: " + "; ".join(f"{text} ({_names(names)})" for text, names in files.items())
+
+
+def budget_notes(minutes: float | None) -> list[str]:
+    """Why runs with a time budget of so many minutes have no score; nothing for others."""
+    return [f"No score: the runs trained for a time budget of {minutes:g} minutes, so their minutes are no time to a target. "
+            "Their result is the quality at its end."] if minutes else []
+
+
+def count_notes(runs: Sequence[RunLog], rule: ScoringRule, chosen: Selection) -> list[str]:
+    """What the number of runs, and of converged ones, means for the score."""
+    good = sum(converged(run) for run in runs)
+    failed = len(chosen.runs) - sum(converged(run) for run in chosen.runs)
+    benchmark = next((run.benchmark for run in runs if run.benchmark), None)
+    notes = [] if benchmark is None or benchmark in RULES else [
+        f"How many runs the rules ask of {benchmark} is not known here: {rule.runs} are taken."]
+    if len(runs) < rule.runs:
+        missing = rule.runs - len(runs)
+        least = f", and an olympic mean takes {2 * rule.drop + 1} at least" if chosen.minutes is None else ""
+        more = "1 more run is" if missing == 1 else f"{missing} more runs are"
+        notes.append(f"Provisional: {more} needed. The rule asks for {rule.runs}{least}.")
+    elif len(runs) > rule.runs and not rule.first_converged:
+        names = f"{chosen.runs[0].path.name} to {chosen.runs[-1].path.name}"
+        notes.append(f"{len(runs)} runs where the rule asks for {rule.runs}: the score is that of the median window of "
+                     f"{rule.runs} runs in the order of their starts, {names}. The rules allow more runs if their number was "
+                     "decided before.")
+    elif rule.first_converged and chosen.minutes is None:
+        notes.append(f"No valid score: {good} runs converged, and the rule counts the first {rule.first_converged} that do.")
+    elif rule.first_converged:
+        notes.append(f"The first {rule.first_converged} runs that converged count; {good} did.")
+    if chosen.minutes is None and failed > rule.drop:
+        notes.append(f"No valid score: {failed} of {len(chosen.runs)} runs did not converge, and at most {rule.drop} may.")
+    return notes
 
 
 def run_notes(runs: Sequence[RunLog]) -> list[str]:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jax_mlperf.errors import printable
+from jax_mlperf.mlperf.reading.folder_names import short_names
 from jax_mlperf.mlperf.scoring.lp2bm import Lp2bm, lp2bm_scores
 from jax_mlperf.mlperf.scoring.score import Score
 
@@ -29,19 +31,21 @@ class _Column(NamedTuple):
 
 def as_text(scores: Sequence[Score]) -> str:
     """A table of at most 130 columns, then what must be known about the scores, then LP2BM."""
+    names = short_names([score.folder for score in scores])
+    scores = [dataclasses.replace(score, name=name) for score, name in zip(scores, names, strict=True)]
     lines = _table(scores)
-    if any(score.provisional for score in scores):
+    if any(_mean_text(score).endswith("*") for score in scores):
         lines.append("* provisional")
     for score in scores:
         notes = [*score.notes, *([f"RCP test {score.rcp.message}."] if score.rcp else [])]
         if notes:
-            lines += ["", _printable(score.name)]
+            lines += ["", printable(score.name)]
         for note in notes:
-            lines += textwrap.wrap(_printable(note), WIDTH, initial_indent="  - ", subsequent_indent="    ")
+            lines += textwrap.wrap(printable(note), WIDTH, initial_indent="  - ", subsequent_indent="    ")
     pairs, obstacles = lp2bm_scores(scores)
     text = [_lp2bm_text(pair) for pair in pairs] + obstacles
     lines += [""] if text else []
-    return "\n".join([*lines, *(line for entry in text for line in textwrap.wrap(_printable(entry), WIDTH))])
+    return "\n".join([*lines, *(line for entry in text for line in textwrap.wrap(printable(entry), WIDTH))])
 
 
 def as_json(scores: Sequence[Score]) -> str:
@@ -61,7 +65,7 @@ def as_csv(scores: Sequence[Score]) -> str:
     writer.writeheader()
     for score in scores:
         values = {name: cell(score) for name, cell in _CSV.items()}
-        writer.writerow({name: _printable("" if value is None else str(value)) for name, value in values.items()})
+        writer.writerow({name: printable("" if value is None else str(value)) for name, value in values.items()})
     return out.getvalue()
 
 
@@ -119,10 +123,7 @@ def _scaled_text(score: Score) -> str:
 def _rcp_text(score: Score) -> str:
     if score.rcp is None:
         return "-"
-    text = {True: "passed", False: "failed", None: "not judged"}[score.rcp.passed]
-    if score.rcp.official and score.rcp.scaling > 1:
-        text += f" x{score.rcp.scaling:.4f}"
-    return text if score.rcp.official else f"({text})"
+    return score.rcp.word + (f" x{score.rcp.scaling:.4f}" if score.rcp.official and score.rcp.scaling > 1 else "")
 
 
 def _epochs_text(score: Score) -> str:
@@ -158,7 +159,7 @@ _COLUMNS = (
 
 
 def _table(scores: Sequence[Score]) -> list[str]:
-    columns = [(column, [_printable(column.cell(score)) for score in scores]) for column in _COLUMNS]
+    columns = [(column, [printable(column.cell(score)) for score in scores]) for column in _COLUMNS]
     columns = [(column, cells) for column, cells in columns if any(cell != "-" for cell in cells)]
     fixed = {column: _width(column.heading, cells, column.widest) for column, cells in columns if column.widest}
     rest = WIDTH - sum(fixed.values()) - len(_GAP) * (len(columns) - 1)
@@ -195,8 +196,3 @@ def _lp2bm_text(pair: Lp2bm) -> str:
     return (f"LP2BM {pair.score:.2f}{' (provisional)' * pair.provisional} = 7.19 / {_minutes(resnet.olympic_minutes)} minutes of "
             f"{resnet.name} + 9.05 / {_minutes(bert.olympic_minutes)} minutes of {bert.name}; higher is better"
             + "; without RCP scaling" * unscaled)
-
-
-def _printable(text: str) -> str:
-    """Text from a log or a file name, without what a terminal or a file in UTF-8 cannot take."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

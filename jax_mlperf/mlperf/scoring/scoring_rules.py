@@ -5,7 +5,7 @@ its compliance checker. Benchmarks that MLPerf has no rule for follow their near
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jax_mlperf.mlperf.reading.run_log import RunLog, as_number
@@ -55,6 +55,10 @@ RULES: dict[str, ScoringRule] = {
     "retinanet": ScoringRule(5, {"": 0.34}, ruleset="5.1.0"),
     "rnnt": ScoringRule(10, {"": 0.058}, higher_is_better=False, ruleset="3.1.0"),
     "unet3d": ScoringRule(40, {"": 0.908}, ruleset="4.0.0", drop=4),
+    "dlrm": ScoringRule(5, {"": 0.8025}, ruleset="2.1.0"),
+    "dlrm_dcnv2": ScoringRule(10, {"": 0.80275}, ruleset="6.0.0"),
+    "gnn": ScoringRule(10, {"": 0.72}, ruleset="4.1.0"),
+    "rgat": ScoringRule(10, {"": 0.72}, ruleset="5.1.0"),
     # v0.5 only: a hundred runs, of which the first fifty that converge count, in the order of their starts.
     "ncf": ScoringRule(100, {"": 0.635}, first_converged=50),
     "sentiment": ScoringRule(10, {"": 0.906}, strict=True, official=False),
@@ -90,6 +94,11 @@ def rule_of(run: RunLog) -> ScoringRule:
     if rule.official and run.text("submission_division") == "closed":
         return rule
     return _with_own_targets(rule, run.facts.get("quality_target"))
+
+
+def rule_of_set(runs: Sequence[RunLog]) -> ScoringRule:
+    """The rule of several runs of one benchmark: that of the first which tells its benchmark."""
+    return rule_of(next((run for run in runs if run.benchmark), runs[0]))
 
 
 def _with_own_targets(rule: ScoringRule, logged: Any) -> ScoringRule:

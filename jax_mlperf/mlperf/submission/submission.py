@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from jax_mlperf.errors import UserError
+from jax_mlperf.errors import UserError, printable
 from jax_mlperf.mlperf.reading.result_set import ResultSet
 from jax_mlperf.mlperf.scoring.rcp import verdict
 from jax_mlperf.mlperf.submission.implementation_code import copy_code
@@ -85,14 +85,14 @@ def as_text(submission: Submission) -> str:
     if findings.errors:
         told = f"does not pass MLPerf's checkers at rules {findings.ruleset}; "
         told += "it is a draft" if submission.written else "nothing was written"
-    return "\n".join([f"{submission.folder}: {told}", *findings_text(findings, submission.notes)])
+    return "\n".join([printable(f"{submission.folder}: {told}"), *findings_text(findings, submission.notes)])
 
 
 def findings_text(findings: Findings, notes: Sequence[str] = ()) -> list[str]:
     """Errors, warnings and notes, one a line under their headings."""
     lines = []
     for title, texts in (("errors", findings.errors), ("warnings", findings.warnings), ("notes", (*findings.remarks, *notes))):
-        lines += [f"{title}:", *(f"  {text}" for text in texts)] if texts else []
+        lines += [f"{title}:", *(f"  {printable(text)}" for text in texts)] if texts else []
     return lines
 
 

@@ -1,13 +1,13 @@
 """The files of a submission that say how one benchmark was run on one system: scripts, a README and a record of the results."""
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import jax_mlperf
 from jax_mlperf.mlperf.reading.run_log import RunLog
+from jax_mlperf.mlperf.reading.seal import sha256
 from jax_mlperf.mlperf.scoring.scoring_rules import converged
 from jax_mlperf.mlperf.submission.reproduction import Command
 
@@ -69,12 +69,6 @@ class Entry:
     made: int
     needed: int
     command: Command | None
-
-
-def sha256(file: Path) -> str:
-    """Of a file's content, in hexadecimal digits."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def record_name(system: str) -> str:

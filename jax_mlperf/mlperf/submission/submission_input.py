@@ -11,8 +11,8 @@ from jax_mlperf.errors import UserError
 from jax_mlperf.mlperf.checking.check_set import check_set
 from jax_mlperf.mlperf.checking.checker_rulesets import OWN, rulesets_that_know
 from jax_mlperf.mlperf.reading.result_set import ResultSet
-from jax_mlperf.mlperf.scoring.score import select
 from jax_mlperf.mlperf.scoring.scoring_rules import rule_of, ruleset_of
+from jax_mlperf.mlperf.scoring.selection import select
 from jax_mlperf.mlperf.submission.reproduction import command_of
 from jax_mlperf.mlperf.submission.submission_files import Entry
 
@@ -40,6 +40,9 @@ def package_ruleset(sets: Sequence[ResultSet], wanted: str) -> str:
     """The ruleset of a package: the wanted one, or, for "", the newest that has all benchmarks and fits all logs."""
     common: set[str] = set()
     for number, result_set in enumerate(sets):
+        if not any(run.benchmark for run in result_set.runs):
+            raise UserError(f"{result_set.folder}: its logs name no benchmark (submission_benchmark), so it cannot be submitted; "
+                            "leave it out")
         known = set(rulesets_that_know(result_set.benchmark)) - {OWN}
         if not known:
             raise UserError(f"{result_set.folder}: none of the rules that MLPerf's checkers know has the benchmark "
@@ -63,7 +66,9 @@ def _order(ruleset: str) -> tuple[int, ...]:
 
 def check_evidence(sets: Sequence[ResultSet], ruleset: str) -> None:
     """The runs of a folder belong together, and are as they were left (check_set)."""
-    found = [f"{result_set.folder.name}: {finding}" for result_set in sets for finding in check_set(result_set, ruleset)]
+    found = [f"{result_set.folder.name}: {finding}" for result_set in sets
+             for finding in (*(f"{run.path.name} {run.problems[0]}" for run in result_set.runs if not run.lines),
+                             *check_set(result_set, ruleset))]
     if found:
         raise UserError("\n".join(["these runs cannot be submitted:", *found]))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from jax_mlperf.errors import UserError
 from jax_mlperf.mlperf.reading.result_set import ResultSet
+from jax_mlperf.mlperf.system.environment import LATER
 
 # Field -> an example of what to write.
 FIELDS = {
@@ -38,8 +39,6 @@ _NOT_EMPTY = ("number_of_nodes", "host_processors_per_node", "host_processor_mod
               "accelerator_model_name", "host_memory_capacity", "framework", "operating_system")
 _FROM_THE_LOGS = ("submitter", "division", "system_name")
 _NONE = "N/A"
-# How environment.json joins what it saw first and what it saw when the runs went on (workdir.py).
-_LATER = "; later "
 
 
 def parse_settings(pairs: Sequence[str], file: Path | None = None) -> dict[str, str]:
@@ -78,7 +77,7 @@ def _told(sets: Sequence[ResultSet]) -> dict[str, dict[str, None]]:
     for result_set in sets:
         record = result_set.records.get("environment")
         for field, text in _fields(record).items() if isinstance(record, dict) else ():
-            told.setdefault(field, {}).update(dict.fromkeys(text.split(_LATER)))
+            told.setdefault(field, {}).update(dict.fromkeys(text.split(LATER)))
     return told
 
 
@@ -125,6 +124,8 @@ def write_template(path: Path, sets: Sequence[ResultSet], given: Mapping[str, st
     except FileExistsError:
         raise UserError(f"{path} exists already; choose another name for the template") from None
     except OSError as error:
+        if path.is_file():  # it is ours, and not whole
+            path.unlink()
         raise UserError(f"{path} cannot be written: {error.strerror}") from error
     return len(left)
 

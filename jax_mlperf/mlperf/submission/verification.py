@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jax_mlperf.errors import UserError
+from jax_mlperf.errors import UserError, printable
 from jax_mlperf.mlperf.checking.check_set import check_set
 from jax_mlperf.mlperf.checking.checker_rulesets import rulesets_that_know
 from jax_mlperf.mlperf.reading.result_set import read_record, read_result_sets
+from jax_mlperf.mlperf.reading.seal import sha256
 from jax_mlperf.mlperf.submission.official_checks import Findings, official_findings, scaling_factor
 from jax_mlperf.mlperf.submission.submission import findings_text
-from jax_mlperf.mlperf.submission.submission_files import IMPLEMENTATION, SCRIPTS, record_name, sha256
+from jax_mlperf.mlperf.submission.submission_files import IMPLEMENTATION, SCRIPTS, record_name
 
 
 def verify(folder: Path, ruleset: str = "") -> Findings:
@@ -43,7 +44,7 @@ def verify(folder: Path, ruleset: str = "") -> Findings:
 def as_text(folder: Path, findings: Findings) -> str:
     """The verdict first."""
     verdict = "is not as it should be" if findings.errors else "is as it was packed, and passes MLPerf's checkers"
-    return "\n".join([f"{folder}: {verdict} (rules {findings.ruleset})", *findings_text(findings)])
+    return "\n".join([printable(f"{folder}: {verdict} (rules {findings.ruleset})"), *findings_text(findings)])
 
 
 def _names(folder: Path) -> Iterator[str]:

@@ -10,6 +10,8 @@ from typing import Any
 from jax_mlperf.mlperf.system import host
 from jax_mlperf.mlperf.system.accelerators import Query, accelerators, nvidia_smi
 
+# Between what environment.json says of the first machine and of the one that went on (workdir.py).
+LATER = "; later "
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
 # Key in the environment -> distributions that may hold the software, the first installed one counts.

@@ -1,5 +1,7 @@
 """Finding result files below folders."""
 
+import os
+
 import pytest
 from generated_logs import write_run
 
@@ -25,7 +27,24 @@ def test_a_single_file_of_any_name(tmp_path):
     assert [run.path for run in read_result_sets([path])[0].runs] == [path]
 
 
-@pytest.mark.parametrize(("name", "message"), [("absent", "is not there"), ("", "holds no result_<i>.txt files")])
+def test_a_folder_with_two_names_is_read_once(tmp_path):
+    for index in range(3):
+        write_run(tmp_path / "runs" / f"result_{index}.txt", "bert", ruleset_lines=False)
+    (tmp_path / "link").symlink_to(tmp_path / "runs")
+    found, = read_result_sets([tmp_path / "link", tmp_path / "runs", tmp_path / "runs" / ".." / "runs" / "result_0.txt"])
+    assert [run.path for run in found.runs] == [tmp_path / "link" / f"result_{index}.txt" for index in range(3)]
+
+
+def test_records_that_are_no_files(tmp_path):
+    write_run(tmp_path / "result_0.txt", "bert", ruleset_lines=False)
+    os.mkfifo(tmp_path / "config.json")
+    (tmp_path / "environment.json").symlink_to("/dev/zero")
+    assert read_result_sets([tmp_path])[0].records == {}
+
+
+@pytest.mark.parametrize(("name", "message"), [("absent", "is not there"), ("", "holds no result_<i>.txt files"),
+                                               ("pipe", "is a pipe or a device")])
 def test_nothing_to_read(tmp_path, name, message):
+    os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UserError, match=message):
         read_result_sets([tmp_path / name])

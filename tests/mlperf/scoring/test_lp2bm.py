@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from logged_runs import logged_set
 
-from jax_mlperf.mlperf.scoring.lp2bm import lp2bm_scores
-from jax_mlperf.mlperf.scoring.score import Score, lp2bm, score
+from jax_mlperf.mlperf.scoring.lp2bm import lp2bm, lp2bm_scores
+from jax_mlperf.mlperf.scoring.score import Score, score
 
 
 @pytest.mark.parametrize("resnet, bert, expected", [(7.19, 9.05, 2.0), (10, 10, 1.624), (12, 24.5, 0.968554)])

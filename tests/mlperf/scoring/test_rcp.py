@@ -191,7 +191,8 @@ def test_random_sets_are_judged_as_the_official_checker_does(official: Official,
             ("interpolated", False, False), ("missing", False, False)} <= outcomes
 
 
-@pytest.mark.parametrize("folder", ["v2.0/nvidia-dgxa100/maskrcnn", "v4.0/nvidia-8xH200/resnet", "v5.0/dell-8xH200/bert"])
+@pytest.mark.parametrize("folder", [pytest.param("v2.0/nvidia-dgxa100/maskrcnn", marks=pytest.mark.slow),  # a second in the official checker
+                                    "v4.0/nvidia-8xH200/resnet", "v5.0/dell-8xH200/bert"])
 def test_published_logs_are_judged_as_the_official_checker_does(folder: str, shared_data: Path, official: Official,
                                                                 tmp_path: Path) -> None:
     for file in (shared_data / "mlperf_logs" / folder).iterdir():  # the checker writes beside them
@@ -250,6 +251,12 @@ def test_a_success_without_the_target_is_no_converged_run() -> None:
     ("ncf", {}), ("resnet", {"submission_division": "open"}), ("resnet", {"gradient_accumulation_steps": None})])
 def test_no_verdict_without_reference_points(benchmark: str, facts: dict[str, Any]) -> None:
     assert verdict([logged_run(index, benchmark, **facts) for index in range(5)]) is None
+
+
+@pytest.mark.parametrize("facts", [{"gradient_accumulation_steps": None}, {"submission_division": None}])
+def test_a_line_that_one_run_lacks_does_not_spare_the_set_its_verdict(facts: dict[str, Any]) -> None:
+    runs = [logged_run(index, epoch=30, **(facts if index == 0 else {})) for index in range(5)]
+    assert _judged(runs).passed is False
 
 
 def test_transformer_points_are_unofficial() -> None:

@@ -219,7 +219,7 @@ def test_a_config_without_a_time_budget_changes_no_score(config: Any) -> None:
 
 def test_a_benchmark_without_a_known_rule_is_told() -> None:
     result = score(logged_set([10, 11, 12], submission_benchmark="chess"))
-    assert result.notes[0] == "What the rules ask of chess is not known here: 10 runs are taken, and the status alone decides."
+    assert result.notes[0] == "How many runs the rules ask of chess is not known here: 10 are taken."
     assert score(logged_set([10, 11, 12, 13, 20], submission_benchmark="dlrm", quality=0.8026)).missing_runs == 0
 
 

@@ -46,6 +46,11 @@ def test_text_of_three_sets() -> None:
         "RCP scaling"]
 
 
+def test_folders_of_the_same_name_are_told_apart() -> None:
+    lines = as_text([score(logged_set([10, 11, 12, 13, 20], name=f"{top}/h200/resnet")) for top in ("may", "june")]).splitlines()
+    assert [line.split()[0] for line in lines[3:5]] == ["may/h200/resnet", "june/h200/resnet"]
+
+
 def test_provisional_means_are_marked() -> None:
     lines = as_text([score(logged_set([10, 11, 12, 13], submission_division="open")), BERT]).splitlines()
     assert "  11.50*  " in lines[2 + lines[1].startswith(" ")]

@@ -159,6 +159,24 @@ def test_evidence_of_the_work_folder_is_looked_at(tmp_path):
     assert "result_2.txt is not as its run left it" in refusal(read_result_sets([tmp_path / "sealed"]), tmp_path / "out")
 
 
+def test_a_log_that_cannot_be_read_is_not_packed(tmp_path):
+    resnet(tmp_path / "work")
+    (tmp_path / "work/result_3.txt").unlink()
+    (tmp_path / "work/result_3.txt").symlink_to("/dev/zero")
+    message = refusal(read_result_sets([tmp_path / "work"]), tmp_path / "out", draft=True)
+    assert message.endswith("work: result_3.txt cannot be read: it is a pipe or a device, not a file")
+
+
+def test_logs_without_a_benchmark_or_with_a_hostile_one(tmp_path):
+    file = write_run(tmp_path / "result_0.txt", "resnet")
+    text = file.read_text()
+    file.write_text(text.replace("submission_benchmark", "other"))
+    assert "its logs name no benchmark" in refusal(read_result_sets([file]), tmp_path / "out")
+    file.write_text(text.replace('"resnet"', '"resnet\\u001b[2J"'))
+    message = refusal(read_result_sets([file]), tmp_path / "out")
+    assert "resnet?[2J" in message and message.isprintable()
+
+
 def test_a_folder_in_the_way_is_left_as_it_is(tmp_path):
     sets = resnet(tmp_path / "work")
     (tmp_path / "out/university").mkdir(parents=True)

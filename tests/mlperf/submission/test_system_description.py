@@ -140,6 +140,15 @@ def test_a_filled_in_template_is_all_that_is_needed(tmp_path):
         write_template(tmp_path / "absent" / "system.json", [runs()], {})
 
 
+def test_nothing_is_left_of_a_template_that_fails_half_way(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr("jax_mlperf.mlperf.submission.system_description.json.dumps", fail)
+    with pytest.raises(UserError, match="cannot be written: No space left"):
+        write_template(tmp_path / "system.json", [runs()], {})
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_template_asks_for_the_status_that_the_logs_lack(tmp_path):
     write_template(tmp_path / "system.json", [runs(status=None)], {})
     assert json.loads((tmp_path / "system.json").read_text())["status"] == "<for example: Available on-premise>"

@@ -24,7 +24,7 @@ def seconds(value: float | None) -> str:
 
 
 def quality(value: float | None) -> str:
-    """A logged quality; enough digits that a value below a target does not look like the target."""
+    """A logged quality: five decimals below ten, which tell apart what one of 50,000 evaluation samples changes."""
     if value is None:
         return "–"
     return f"{value:.5f}" if 1e-3 <= abs(value) < 10 or value == 0 else f"{value:.6g}"

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 
-from jax_mlperf.report.markup import Markup, pixels, tag
+from jax_mlperf.report.drawing.markup import Markup, pixels, tag
 
 COLOURS = 8
 _DASHES = ("", "9 4", "3 3", "12 4 3 4")

@@ -2,33 +2,27 @@
 
 from collections.abc import Sequence
 
-from jax_mlperf.mlperf.reading.run_log import RunLog, as_number
-from jax_mlperf.report import blocks, numbers
-from jax_mlperf.report.benchmark_names import metric_name
-from jax_mlperf.report.markup import Markup, join
-from jax_mlperf.report.run_series import metrics, quality_points, targets_of
-from jax_mlperf.report.shown import Shown, run_label
-from jax_mlperf.report.strip_chart import Dot, Row, StripChart
-from jax_mlperf.report.styles import legend, outcome_swatch
-
-
-def budget_minutes(shown: Shown) -> float | None:
-    """The config's time budget; None where it has none."""
-    record = shown.result_set.records.get("config")
-    config = record.get("config") if isinstance(record, dict) else None
-    budget = as_number(config.get("time_budget_minutes")) if isinstance(config, dict) else None
-    return budget if budget is not None and 0 < budget <= numbers.LONGEST_MINUTES else None
+from jax_mlperf.mlperf.reading.run_log import RunLog
+from jax_mlperf.mlperf.scoring.time_budget import time_budget_minutes
+from jax_mlperf.report.drawing import numbers
+from jax_mlperf.report.drawing.markup import Markup, join
+from jax_mlperf.report.drawing.strip_chart import Dot, Row, StripChart
+from jax_mlperf.report.drawing.styles import legend, outcome_swatch
+from jax_mlperf.report.sections import blocks
+from jax_mlperf.report.sections.benchmark_names import metric_name
+from jax_mlperf.report.sections.run_series import metrics, quality_points, targets_of
+from jax_mlperf.report.sections.shown import Shown, run_label
 
 
 def budget_section(sets: Sequence[Shown]) -> Markup:
     """One chart for each metric; nothing where no folder has a time budget, or no run of one has ended."""
-    budgeted = [shown for shown in sets if budget_minutes(shown)]
+    budgeted = [shown for shown in sets if time_budget_minutes(shown.result_set)]
     return join(*(_chart(budgeted, metric) for metric in metrics(run for shown in budgeted for run in shown.runs)))
 
 
 def budget_words(shown: Shown) -> tuple[str, str, str] | None:
     """Number, unit and explanation of a folder with a time budget and one metric, for its tile; None for others."""
-    budget, names = budget_minutes(shown), metrics(shown.runs)
+    budget, names = time_budget_minutes(shown.result_set), metrics(shown.runs)
     ends = _ends(shown, names[0]) if len(names) == 1 else []
     if budget is None or not ends:
         return None
@@ -58,8 +52,7 @@ def _chart(sets: Sequence[Shown], metric: str) -> Markup | str:
 
 
 def _table(ends: Sequence[tuple[Shown, RunLog, float]], words: str) -> Markup:
-    rows = [(shown.name, run_label(run), numbers.short(budget_minutes(shown) or 0.0), numbers.quality(value))
-            for shown, run, value in ends]
+    rows = [(shown.name, run_label(run), _budget(shown), numbers.quality(value)) for shown, run, value in ends]
     return blocks.table(("Folder", "Run", "Budget (minutes)", words), rows, text_columns=2,
                         caption="Quality at the end of the budget")
 
@@ -71,5 +64,9 @@ def _row(shown: Shown, ends: Sequence[tuple[RunLog, float]]) -> Row:
 
 
 def _words(row: Row, shown: Shown) -> str:
-    budget = numbers.short(budget_minutes(shown) or 0.0)
-    return f"{shown.name}: mean {numbers.quality(row.mark)} after {budget} minutes, {numbers.plural(len(row.dots), 'run')}"
+    runs = numbers.plural(len(row.dots), "run")
+    return f"{shown.name}: mean {numbers.quality(row.mark)} after {_budget(shown)} minutes, {runs}"
+
+
+def _budget(shown: Shown) -> str:
+    return numbers.short(time_budget_minutes(shown.result_set) or 0.0)

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from jax_mlperf.mlperf.scoring.lp2bm import lp2bm_scores
-from jax_mlperf.report import numbers
-from jax_mlperf.report.benchmark_names import benchmark_name
-from jax_mlperf.report.budget_section import budget_words
-from jax_mlperf.report.markup import Markup, clean, join, tag
+from jax_mlperf.report.drawing import numbers
+from jax_mlperf.report.drawing.markup import Markup, clean, join, tag
 from jax_mlperf.report.scaling import Scaling
-from jax_mlperf.report.shown import Shown, target_words
+from jax_mlperf.report.sections.benchmark_names import benchmark_name
+from jax_mlperf.report.sections.budget_section import budget_words
+from jax_mlperf.report.sections.shown import Shown, target_words
 
 _MOST_TILES = 24
 

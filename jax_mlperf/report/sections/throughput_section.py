@@ -1,15 +1,17 @@
 """Throughput over time."""
 
+import statistics
 from collections.abc import Sequence
 
 from jax_mlperf.mlperf.reading.run_log import RunLog
-from jax_mlperf.report import blocks, numbers
-from jax_mlperf.report.line_chart import Line, LineChart
-from jax_mlperf.report.markup import Markup
-from jax_mlperf.report.run_series import Throughput, median, throughput
-from jax_mlperf.report.shown import Shown, run_label
-from jax_mlperf.report.styles import legend
-from jax_mlperf.report.thinning import thin
+from jax_mlperf.report.drawing import numbers
+from jax_mlperf.report.drawing.line_chart import Line, LineChart
+from jax_mlperf.report.drawing.markup import Markup
+from jax_mlperf.report.drawing.styles import legend
+from jax_mlperf.report.drawing.thinning import thin
+from jax_mlperf.report.sections import blocks
+from jax_mlperf.report.sections.run_series import RateCurve, throughput
+from jax_mlperf.report.sections.shown import Shown, run_label
 
 _SOURCES = {"reported": "as the runs reported it themselves",
             "evaluations": "samples between two evaluations over the time between them, without the time of evaluation where the "
@@ -29,12 +31,12 @@ def throughput_section(sets: Sequence[Shown]) -> Markup | str:
                          note=_note(sets, drawn, found))
 
 
-def _words(shown: Shown, found: Sequence[tuple[Shown, RunLog, Throughput]]) -> str:
-    middle = median([rate for other, _, each in found if other is shown for _, rate in each.points])
+def _words(shown: Shown, found: Sequence[tuple[Shown, RunLog, RateCurve]]) -> str:
+    middle = statistics.median([rate for other, _, each in found if other is shown for _, rate in each.points])
     return f"{shown.name}: median {numbers.rate(middle)} samples/s"
 
 
-def _note(sets: Sequence[Shown], drawn: Sequence[Shown], found: Sequence[tuple[Shown, RunLog, Throughput]]) -> str:
+def _note(sets: Sequence[Shown], drawn: Sequence[Shown], found: Sequence[tuple[Shown, RunLog, RateCurve]]) -> str:
     sentences = []
     for source, words in _SOURCES.items():
         names = [shown.name for shown in drawn if any(other is shown and each.source == source for other, _, each in found)]
@@ -46,7 +48,7 @@ def _note(sets: Sequence[Shown], drawn: Sequence[Shown], found: Sequence[tuple[S
     return " ".join(sentences)
 
 
-def _table(found: Sequence[tuple[Shown, RunLog, Throughput]]) -> Markup:
+def _table(found: Sequence[tuple[Shown, RunLog, RateCurve]]) -> Markup:
     most = max(3, 600 // len(found))
     rows = [(shown.name, run_label(run), numbers.minutes(minutes), numbers.rate(rate))
             for shown, run, each in found for minutes, rate in thin(each.points, most)]

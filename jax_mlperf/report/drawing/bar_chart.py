@@ -3,11 +3,11 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from jax_mlperf.report import plot
-from jax_mlperf.report.markup import Markup, tag
-from jax_mlperf.report.plot import Box, Size
-from jax_mlperf.report.scales import Scale, around
-from jax_mlperf.report.styles import area
+from jax_mlperf.report.drawing import plot
+from jax_mlperf.report.drawing.markup import Markup, tag
+from jax_mlperf.report.drawing.plot import Box, Size
+from jax_mlperf.report.drawing.scales import Scale, around
+from jax_mlperf.report.drawing.styles import area
 
 _ROW = 24.0
 _BAR = 15.0

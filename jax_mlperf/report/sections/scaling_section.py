@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 
 from jax_mlperf.mlperf.scoring.scoring_rules import converged
-from jax_mlperf.report import blocks, numbers
-from jax_mlperf.report.bar_chart import Bar, Columns, StackedBars
-from jax_mlperf.report.benchmark_names import metric_name
-from jax_mlperf.report.environment_section import environment_section
-from jax_mlperf.report.line_chart import Line, LineChart
-from jax_mlperf.report.markup import Markup, clean, join, tag
-from jax_mlperf.report.run_series import metrics, quality_points, targets_of
+from jax_mlperf.report.drawing import numbers
+from jax_mlperf.report.drawing.bar_chart import Bar, Columns, StackedBars
+from jax_mlperf.report.drawing.line_chart import Line, LineChart
+from jax_mlperf.report.drawing.markup import Markup, clean, join, tag
+from jax_mlperf.report.drawing.styles import PARTS, Style, legend, outcome_swatch, part_legend, part_swatch
 from jax_mlperf.report.scaling import Entry, Scaling
-from jax_mlperf.report.shown import Shown
-from jax_mlperf.report.styles import PARTS, Style, legend, outcome_swatch, part_legend, part_swatch
+from jax_mlperf.report.sections import blocks
+from jax_mlperf.report.sections.benchmark_names import metric_name
+from jax_mlperf.report.sections.environment_section import environment_section
+from jax_mlperf.report.sections.run_series import metrics, quality_points, targets_of
+from jax_mlperf.report.sections.shown import Shown
 
 _PHASES = {"compute": "compute", "all_reduce": "communication", "input_wait": "input wait", "checkpoint": "checkpoint",
            "evaluate": "evaluate"}
@@ -36,7 +37,15 @@ def _opening(entries: Sequence[Entry]) -> str:
     counts = ", ".join(str(entry.workers) for entry in entries)
     missed = [str(entry.workers) for entry in entries if not entry.reached]
     text = f"The same benchmark with {counts} worker{'s' if counts != '1' else ''}. Times are MLBench's: training batches only."
-    return text + (f" Without reaching the target: {', '.join(missed)}." if missed else " All runs reached the target.")
+    if not missed:
+        return f"{text} All runs reached the target."
+    return (f"{text} Without reaching the target, and marked with *: {', '.join(missed)}. Their times, speedups and price indices"
+            " are those until they stopped.")
+
+
+def _label(entry: Entry) -> str:
+    """Under its columns: the number of workers, and a mark where its time is no time to target."""
+    return f"{entry.workers}{'' if entry.reached else '*'}"
 
 
 def _overview(study: Scaling) -> Markup:
@@ -51,7 +60,7 @@ def _overview(study: Scaling) -> Markup:
 
 
 def _data(study: Scaling, columns: dict[str, Sequence[str]]) -> Markup:
-    workers = [str(entry.workers) for entry in study.entries]
+    workers = [_label(entry) for entry in study.entries]
     return blocks.table(("Workers", *columns), zip(workers, *columns.values(), strict=True), caption=next(iter(columns)))
 
 
@@ -59,13 +68,15 @@ def _speedup(study: Scaling) -> Markup:
     speedups, without = study.speedups(), study.compute_speedups()
     first = study.entries[0].workers
     ideal = [entry.workers / first for entry in study.entries]
-    groups = [(str(entry.workers), {"with communication": a, "without communication": b})
+    groups = [(_label(entry), {"with communication": a, "without communication": b})
               for entry, a, b in zip(study.entries, speedups, without, strict=True)]
-    best, most = max(zip(speedups, (entry.workers for entry in study.entries), strict=True))
+    reached = [(speedup, entry.workers) for entry, speedup in zip(study.entries, speedups, strict=True) if entry.reached]
+    summary = f"Training time with {numbers.plural(first, 'worker')} over that with k workers."
+    if reached:
+        best, most = max(reached)
+        summary += f" Largest: {best:.2f} with {numbers.plural(most, 'worker')}."
     return blocks.figure(
-        "Speedup", f"Training time with {numbers.plural(first, 'worker')} over that with k workers. "
-        f"Largest: {best:.2f} with {numbers.plural(most, 'worker')}.",
-        Columns("workers", "speedup T(1)/T(k)", groups, ideal=ideal).draw,
+        "Speedup", summary, Columns("workers", f"speedup T({first})/T(k)", groups, ideal=ideal).draw,
         legend=legend(*((part_swatch(part), part) for part in ("with communication", "without communication")),
                       (outcome_swatch("target"), "ideal: as many times as fast as there are workers")),
         data=_data(study, {"Speedup": [f"{value:.3f}" for value in speedups],
@@ -75,7 +86,7 @@ def _speedup(study: Scaling) -> Markup:
 
 def _to_target(study: Scaling) -> Markup:
     parts = [{"compute": entry.compute_seconds, "communication": entry.communication_seconds} for entry in study.entries]
-    groups = [(str(entry.workers), each) for entry, each in zip(study.entries, parts, strict=True)]
+    groups = [(_label(entry), each) for entry, each in zip(study.entries, parts, strict=True)]
     times = ", ".join(f"{numbers.seconds(entry.train_seconds)} with {entry.workers}" for entry in study.entries)
     return blocks.figure(
         "Compute and communication to target", f"Training seconds: {times}.",
@@ -86,7 +97,7 @@ def _to_target(study: Scaling) -> Markup:
 
 def _ratio(study: Scaling) -> Markup:
     shares = [100 * entry.communication_seconds / entry.train_seconds for entry in study.entries]
-    groups = [(str(entry.workers), {"communication": share}) for entry, share in zip(study.entries, shares, strict=True)]
+    groups = [(_label(entry), {"communication": share}) for entry, share in zip(study.entries, shares, strict=True)]
     label = "communication / total (%)"
     return blocks.figure(
         "Share of communication", f"Communication over all training time: {min(shares):.1f} to {max(shares):.1f} %.",
@@ -95,7 +106,7 @@ def _ratio(study: Scaling) -> Markup:
 
 def _price(study: Scaling) -> Markup:
     prices = study.price_indices()
-    groups = [(str(entry.workers), {"price index": price}) for entry, price in zip(study.entries, prices, strict=True)]
+    groups = [(_label(entry), {"price index": price}) for entry, price in zip(study.entries, prices, strict=True)]
     return blocks.figure(
         "Price index", "Workers over speedup: what the same result costs, relative to the fewest workers.",
         Columns("workers", "price index", groups, ideal=[1.0] * len(prices)).draw,

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from jax_mlperf.mlperf.reading.run_log import RunLog
-from jax_mlperf.report import blocks, numbers
-from jax_mlperf.report.bar_chart import Bar, StackedBars
-from jax_mlperf.report.markup import Markup
-from jax_mlperf.report.run_series import phases
-from jax_mlperf.report.shown import Shown, run_label
-from jax_mlperf.report.styles import PARTS, part_legend
+from jax_mlperf.report.drawing import numbers
+from jax_mlperf.report.drawing.bar_chart import Bar, StackedBars
+from jax_mlperf.report.drawing.markup import Markup
+from jax_mlperf.report.drawing.styles import PARTS, part_legend
+from jax_mlperf.report.sections import blocks
+from jax_mlperf.report.sections.run_series import phases
+from jax_mlperf.report.sections.shown import Shown, run_label
 
 Timed = tuple[RunLog, dict[str, float]]
 

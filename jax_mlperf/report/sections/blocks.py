@@ -3,9 +3,9 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from jax_mlperf.report.markup import Markup, clean, join, tag
-from jax_mlperf.report.numbers import plural
-from jax_mlperf.report.plot import NARROW, WIDE, Size
+from jax_mlperf.report.drawing.markup import Markup, clean, join, tag
+from jax_mlperf.report.drawing.numbers import plural
+from jax_mlperf.report.drawing.plot import NARROW, WIDE, Size
 
 _MOST_ROWS = 600
 

@@ -3,12 +3,12 @@
 import dataclasses
 from collections.abc import Sequence
 
-from jax_mlperf.report import plot
-from jax_mlperf.report.markup import Markup, pixels, tag
-from jax_mlperf.report.plot import Box, Size
-from jax_mlperf.report.scales import Scale, around, wants_log
-from jax_mlperf.report.styles import Style
-from jax_mlperf.report.thinning import Point, thin
+from jax_mlperf.report.drawing import plot
+from jax_mlperf.report.drawing.markup import Markup, pixels, tag
+from jax_mlperf.report.drawing.plot import Box, Size
+from jax_mlperf.report.drawing.scales import Scale, around, wants_log
+from jax_mlperf.report.drawing.styles import Style
+from jax_mlperf.report.drawing.thinning import Point, thin
 
 # From so many lines on they are drawn thin.
 _MANY = 24

@@ -2,14 +2,15 @@
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
+from jax_mlperf.mlperf.reading.folder_names import short_names
 from jax_mlperf.mlperf.reading.result_set import ResultSet
 from jax_mlperf.mlperf.reading.run_log import RunLog
 from jax_mlperf.mlperf.scoring.score import Score, score
-from jax_mlperf.mlperf.scoring.scoring_rules import converged, rule_of
-from jax_mlperf.report.markup import clean
-from jax_mlperf.report.styles import Style
+from jax_mlperf.mlperf.scoring.score_notes import target_text
+from jax_mlperf.mlperf.scoring.scoring_rules import converged, rule_of_set
+from jax_mlperf.report.drawing.markup import clean
+from jax_mlperf.report.drawing.styles import Style
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Shown:
             return ["counted" if converged(run) else "failed" for run in self.runs]
         counted = [run for run in self.runs if run.path.name in self.score.counted]
         good = sorted(filter(converged, counted), key=lambda run: run.minutes or 0.0)
-        drop = rule_of(self.runs[0]).drop
+        drop = rule_of_set(self.runs).drop
         spare = max(0, drop - (len(counted) - len(good)))
         kept = {id(run) for run in good[drop:len(good) - spare]}
         return ["failed" if not converged(run) else "counted" if id(run) in kept else "dropped" for run in self.runs]
@@ -56,23 +57,13 @@ def run_label(run: RunLog) -> str:
 
 def show(sets: Sequence[ResultSet]) -> list[Shown]:
     """Scores the folders and gives each its name and look."""
-    return [Shown(result_set, name, Style(index), score(result_set))
+    return [Shown(result_set, clean(name, 60), Style(index), score(result_set))
             for index, (result_set, name) in enumerate(zip(sets, short_names([each.folder for each in sets]), strict=True))]
 
 
-def short_names(folders: Sequence[Path]) -> list[str]:
-    """The last two parts of each folder, or as many as make them differ."""
-    longest = max((len(folder.parts) for folder in folders), default=2)
-    for count in range(2, longest + 1):
-        names = ["/".join(folder.parts[-count:]).lstrip("/") for folder in folders]
-        if len(set(names)) == len(set(folders)):
-            break
-    return [clean(name, 60) for name in names] if folders else []
-
-
 def target_words(shown: Shown) -> str:
-    """The targets as a reader wants them: "0.759", "at most 0.23", "BBOX 0.377 and SEGM 0.339"."""
-    rule = rule_of(next((run for run in shown.runs if run.benchmark), shown.runs[0]))
+    """The targets as a reader wants them: "0.759", "at most 0.23", "BBOX 0.377 and SEGM 0.339"; "" where none is known."""
+    rule = rule_of_set(shown.runs)
     direction = "" if rule.higher_is_better else "at most "
     strict = (" (more than)" if rule.higher_is_better else " (less than)") if rule.strict else ""
-    return clean(direction + " and ".join(f"{name} {target:.6g}".strip() for name, target in rule.targets.items()) + strict)
+    return clean(direction + target_text(rule.targets) + strict) if rule.targets else ""

@@ -3,11 +3,11 @@
 import dataclasses
 from collections.abc import Sequence
 
-from jax_mlperf.report import plot
-from jax_mlperf.report.markup import Markup, tag
-from jax_mlperf.report.plot import Box, Size
-from jax_mlperf.report.scales import Scale, around, wants_log
-from jax_mlperf.report.styles import Style
+from jax_mlperf.report.drawing import plot
+from jax_mlperf.report.drawing.markup import Markup, tag
+from jax_mlperf.report.drawing.plot import Box, Size
+from jax_mlperf.report.drawing.scales import Scale, around, wants_log
+from jax_mlperf.report.drawing.styles import Style
 
 _RADIUS = 4.5
 _STEP = 11.0  # from dot to dot where they would touch

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 from jax_mlperf.mlperf.reading.run_log import RunLog
 from jax_mlperf.mlperf.scoring.scoring_rules import converged, rule_of
-from jax_mlperf.report import blocks, numbers
-from jax_mlperf.report.benchmark_names import metric_name
-from jax_mlperf.report.line_chart import Line, LineChart
-from jax_mlperf.report.markup import Markup, join
-from jax_mlperf.report.run_series import metrics, quality_points, reached_at, targets_of
-from jax_mlperf.report.shown import Shown, run_label
-from jax_mlperf.report.styles import legend, outcome_swatch
-from jax_mlperf.report.thinning import thin
+from jax_mlperf.report.drawing import numbers
+from jax_mlperf.report.drawing.line_chart import Line, LineChart
+from jax_mlperf.report.drawing.markup import Markup, join
+from jax_mlperf.report.drawing.styles import legend, outcome_swatch
+from jax_mlperf.report.drawing.thinning import thin
+from jax_mlperf.report.sections import blocks
+from jax_mlperf.report.sections.benchmark_names import metric_name
+from jax_mlperf.report.sections.run_series import metrics, quality_points, reached_at, targets_of
+from jax_mlperf.report.sections.shown import Shown, run_label
 
 _MOST_METRICS = 6
 

@@ -1,13 +1,13 @@
 """What charts draw of one run: quality and throughput over time, and where its time went."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from jax_mlperf.mlperf.reading.run_log import Evaluation, RunLog, as_number
 from jax_mlperf.mlperf.scoring.convergence import counts_samples, epoch_samples, epochs_to_converge
 from jax_mlperf.mlperf.scoring.scoring_rules import rule_of
-from jax_mlperf.report.numbers import LARGEST_VALUE, LONGEST_MINUTES
-from jax_mlperf.report.thinning import Point
+from jax_mlperf.report.drawing.numbers import LARGEST_VALUE, LONGEST_MINUTES
+from jax_mlperf.report.drawing.thinning import Point
 
 # Names of the phases in our own logs (phases.py) and here.
 _LOGGED_PHASES = {"train": "train", "input_wait": "input wait", "checkpoint": "checkpoint", "evaluate": "evaluate"}
@@ -62,14 +62,14 @@ def reached_at(run: RunLog) -> float | None:
     return min((time for time in times if time is not None), default=None)
 
 
-class Throughput(NamedTuple):
+class RateCurve(NamedTuple):
     """Samples a second over minutes since run_start, and where they come from: "reported", "evaluations" or ""."""
 
     points: list[Point]
     source: str
 
 
-def throughput(run: RunLog) -> Throughput:
+def throughput(run: RunLog) -> RateCurve:
     """What the run reported itself, else samples between evaluations over the time between them.
 
     Time of evaluation does not count where the log tells it and training stood still meanwhile.
@@ -79,23 +79,25 @@ def throughput(run: RunLog) -> Throughput:
     if run.run_stop_ms is not None:
         reported = [point for point in reported if point[0] <= (run.minutes or 0.0)]
     if len(reported) >= 2:
-        return Throughput(sorted(reported), "reported")
+        return RateCurve(sorted(reported), "reported")
     each = samples_per_epoch(run)
     if each is None or run.run_start_ms is None:
-        return Throughput([], "")
+        return RateCurve([], "")
     points, samples, trained_ms, began_ms = [], 0.0, run.run_start_ms, run.run_start_ms
     for entry in run.evaluations:
         begin, end = entry.start_ms or entry.time_ms, entry.stop_ms or entry.time_ms
         # Where the evaluation before went on beside training, training has gone on since that evaluation began.
         since = trained_ms if begin >= trained_ms else began_ms
         now, minutes = (entry.epoch or 0.0) * each, minutes_at(run, begin)
+        if now == samples and begin >= since:  # nothing was trained: the first evaluation of all, or a second one
+            trained_ms, began_ms = max(end, begin), begin
         if entry.epoch is None or now <= samples or begin <= since or minutes is None:
             continue
         rate = (now - samples) / ((begin - since) / 1000)
         if rate <= LARGEST_VALUE:
             points.append((minutes, rate))
         samples, trained_ms, began_ms = now, max(end, begin), begin
-    return Throughput(points, "evaluations" if points else "")
+    return RateCurve(points, "evaluations" if points else "")
 
 
 def samples_per_epoch(run: RunLog) -> float | None:
@@ -156,12 +158,3 @@ def _covered(run: RunLog, length: float) -> float:
             covered += end - begin
             done = end
     return covered
-
-
-def median(values: Sequence[float]) -> float | None:
-    """The middle value; None of nothing."""
-    ordered = sorted(values)
-    if not ordered:
-        return None
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jax_mlperf.report import blocks
-from jax_mlperf.report.markup import Markup, clean, join, tag
-from jax_mlperf.report.numbers import plural
-from jax_mlperf.report.shown import Shown
+from jax_mlperf.report.drawing.markup import Markup, clean, join, tag
+from jax_mlperf.report.drawing.numbers import plural
+from jax_mlperf.report.sections import blocks
+from jax_mlperf.report.sections.shown import Shown
 
 _MOST_KEYS = 400
 _LONG = 40

@@ -3,9 +3,9 @@
 import dataclasses
 from collections.abc import Sequence
 
-from jax_mlperf.report import numbers
-from jax_mlperf.report.markup import Markup, clean, join, tag
-from jax_mlperf.report.scales import Scale
+from jax_mlperf.report.drawing import numbers
+from jax_mlperf.report.drawing.markup import Markup, clean, join, tag
+from jax_mlperf.report.drawing.scales import Scale
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from jax_mlperf.report import blocks, numbers
-from jax_mlperf.report.budget_section import budget_minutes
-from jax_mlperf.report.markup import Markup
-from jax_mlperf.report.shown import Shown, run_label
-from jax_mlperf.report.strip_chart import Dot, Row, StripChart
-from jax_mlperf.report.styles import legend, outcome_swatch
+from jax_mlperf.mlperf.scoring.time_budget import time_budget_minutes
+from jax_mlperf.report.drawing import numbers
+from jax_mlperf.report.drawing.markup import Markup
+from jax_mlperf.report.drawing.strip_chart import Dot, Row, StripChart
+from jax_mlperf.report.drawing.styles import legend, outcome_swatch
+from jax_mlperf.report.sections import blocks
+from jax_mlperf.report.sections.shown import Shown, run_label
 
 _KINDS = {"counted": "mark", "dropped": "hollow", "failed": "cross"}
 _WORDS = {"counted": "counts", "dropped": "left out of the mean", "failed": "did not converge"}
@@ -15,7 +16,7 @@ _WORDS = {"counted": "counts", "dropped": "left out of the mean", "failed": "did
 
 def spread_section(sets: Sequence[Shown]) -> Markup | str:
     """Nothing where there are fewer than two runs with a time; a fixed time is no time to target, so those runs are left out."""
-    sets = [shown for shown in sets if not budget_minutes(shown)]
+    sets = [shown for shown in sets if not time_budget_minutes(shown.result_set)]
     rows = [row for shown in sets if (row := _row(shown)).dots]
     if sum(len(row.dots) for row in rows) < 2:
         return ""

@@ -1,6 +1,6 @@
 """What people call benchmarks and their quality; logs have short names for the first and none for the second."""
 
-from jax_mlperf.report.markup import clean
+from jax_mlperf.report.drawing.markup import clean
 
 # MLPerf's short name -> (name, what eval_accuracy is).
 _NAMES = {
