@@ -4,7 +4,6 @@ It knows no benchmark by name: everything it needs of one is in benchmark.py.
 """
 
 import functools
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jax_mlperf.all_reduce import all_reduce_seconds
-from jax_mlperf.benchmark import Benchmark, LogEntry, TrainState
+from jax_mlperf.benchmark import Benchmark, TrainState
 from jax_mlperf.checkpoint import Checkpoints, RunRecord
 from jax_mlperf.flops import peak_flops
 from jax_mlperf.mlperf.log import MLPerfLog, now_ms
@@ -28,6 +27,7 @@ from jax_mlperf.phases import PhaseClock
 from jax_mlperf.prefetch import Prefetcher, grouped, to_devices
 from jax_mlperf.programs import CompileCounter, Programs, check_shapes, compile_programs, dispatch_size, signature
 from jax_mlperf.progress import Progress, Scalars
+from jax_mlperf.run_facts import common_entries, described_devices, fresh_seed, platform_name, quality_target
 from jax_mlperf.types import PyTree
 from jax_mlperf.workdir import RunResult, Workdir
 
@@ -393,43 +393,6 @@ class Run:
         return RunResult(reached=reached, complete=complete, as_asked=as_asked, step=self.step,
                          epoch=self.benchmark.epoch_num(self.step), minutes=minutes, quality=quality,
                          seed=self.record.seed, reason=reason, phase_seconds=self._phase_seconds())
-
-
-def common_entries(benchmark: Benchmark) -> list[LogEntry]:
-    """The log lines that every benchmark has before init_stop."""
-    return [LogEntry("global_batch_size", benchmark.global_batch_size),
-            LogEntry("train_samples", benchmark.train_samples),
-            LogEntry("eval_samples", benchmark.eval_samples),
-            LogEntry("gradient_accumulation_steps", benchmark.accumulation_steps)]
-
-
-def quality_target(benchmark: Benchmark) -> dict[str, Any]:
-    """The targets in the unit of the eval_accuracy line; the name is "" where that line's value is one number."""
-    targets = benchmark.logged_quality(benchmark.quality.targets)
-    return {"targets": targets if isinstance(targets, dict) else {"": targets},
-            "higher_is_better": benchmark.quality.higher_is_better, "strict": benchmark.quality.strict}
-
-
-def fresh_seed(configured: int, run: int) -> int:
-    """The seed of a run: the configured one plus the run's number, else 31 bits from the operating system."""
-    if configured >= 0:
-        return configured + run
-    return int(cluster.from_primary(np.asarray(int.from_bytes(os.urandom(4)) >> 1, np.int32)))
-
-
-def platform_name(mesh: Mesh) -> str:
-    """What `submission_platform` says when the config does not: number and kind of the devices."""
-    return f"{mesh.size}x{mesh.devices.flat[0].device_kind}"
-
-
-def described_devices(mesh: Mesh) -> list[dict[str, Any]]:
-    """The mesh's devices as the description of the system wants them; the memory only of those of this process."""
-    described = []
-    for device in mesh.devices.flat:
-        entry: dict[str, Any] = {"kind": device.device_kind, "platform": device.platform, "process": device.process_index}
-        memory = device.memory_stats() if device.process_index == jax.process_index() else None
-        described.append(entry | ({"memory_bytes": memory["bytes_limit"]} if memory and "bytes_limit" in memory else {}))
-    return described
 
 
 def crossed(step: int, size: int, every: int) -> bool:
