@@ -16,6 +16,7 @@ from jax.sharding import PartitionSpec
 from ml_collections import ConfigDict
 
 from jax_mlperf.config import config_reference
+from jax_mlperf.quality import Quality
 from jax_mlperf.types import PyTree
 
 # Far below one step, far above the rounding of a product of epochs and steps an epoch.
@@ -45,27 +46,6 @@ class TrainState:
     model_state: PyTree
     opt_state: PyTree
     rng: jax.Array
-
-
-@dataclasses.dataclass(frozen=True)
-class Quality:
-    """The quality metrics with their targets; all targets must hold in the same evaluation.
-
-    Attributes:
-      targets: metric name -> target, in the unit in which `score` returns it.
-      higher_is_better: direction, the same for all of them.
-      strict: a value equal to its target does not reach it.
-    """
-
-    targets: Mapping[str, float]
-    higher_is_better: bool = True
-    strict: bool = False
-
-    def reached(self, metrics: Mapping[str, float]) -> bool:
-        """Whether every target holds."""
-        sign = 1 if self.higher_is_better else -1
-        margins = [sign * (metrics[name] - target) for name, target in self.targets.items()]
-        return all(margin > 0 or (margin == 0 and not self.strict) for margin in margins)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ import hashlib
 import importlib.util
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,18 +117,20 @@ def fingerprint(config: ConfigDict) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """The dotted keys under which two plain config dicts differ, operational keys apart."""
-    result = []
+    return [f"{key} ({before!r} there, {after!r} now)" for key, before, after in changes(old, new)
+            if key.partition(".")[0] not in OPERATIONAL_KEYS]
+
+
+def changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted key, value before, value after) where two plain config dicts differ; None for a value that is not there."""
     for key in sorted(old.keys() | new.keys()):
-        if not prefix and key in OPERATIONAL_KEYS:
-            continue
         before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
-            result += differences(before, after, f"{prefix}{key}.")
+            yield from changes(before, after, f"{prefix}{key}.")
         elif json.dumps(before, default=str) != json.dumps(after, default=str):
-            result.append(f"{prefix}{key} ({before!r} there, {after!r} now)")
-    return result
+            yield f"{prefix}{key}", before, after
 
 
 def _similar_file(path: Path) -> str:

@@ -1,13 +1,13 @@
 """The verbs of `python -m jax_mlperf` that work on finished runs: score, check, report, submit. None of them needs jax."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jax_mlperf.errors import NOT_PASSED, OK, UserError, printable
 from jax_mlperf.mlperf.reading.result_set import read_result_sets, result_files
+from jax_mlperf.whole_file import write_whole
 
 Add = Callable[..., argparse.ArgumentParser]
 
@@ -109,16 +109,19 @@ def write_report(paths: Sequence[Path], out: Path) -> None:
       UserError: there is nothing to report, or the file cannot be written.
     """
     from jax_mlperf.report.page import html
-    from jax_mlperf.report.scaling import read_scaling
+    from jax_mlperf.report.scaling import read_scaling, scaling_files
     studies = read_scaling(paths)
     # a scaling study may be shown without the logs that it was made of
-    sets = read_result_sets([path for path in paths if any(result_files(path)) or not read_scaling([path])])
+    sets = read_result_sets([path for path in paths if any(result_files(path)) or not any(scaling_files(path))])
     page = html(sets, studies)
     try:
         if not _may_be_replaced(out):
             raise UserError(f"--out={out} is there already and is no HTML page; choose another name")
         out.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(out, page)
+        if out.exists() and not out.is_file():  # standard output, say
+            out.write_text(page, encoding="utf-8")
+        else:
+            write_whole(out.resolve(), page)
     except OSError as error:
         raise UserError(f"--out={out} cannot be written: {error.strerror}") from error
 
@@ -128,20 +131,6 @@ def _may_be_replaced(path: Path) -> bool:
         return True
     with path.open("rb") as file:
         return file.read(15).upper() == b"<!DOCTYPE HTML>"
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Whole or not at all: a full disk leaves the page that was there before."""
-    if path.exists() and not path.is_file():  # standard output, say
-        path.write_text(text, encoding="utf-8")
-        return
-    target = path.resolve()
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def show_results(workdir: Path) -> None:

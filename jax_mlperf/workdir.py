@@ -5,7 +5,6 @@ Layout: config.json; environment.json; result_<i>.txt (the MLPerf log); run_<i>/
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from jax_mlperf.config import differences, fingerprint
 from jax_mlperf.errors import UserError
 from jax_mlperf.mlperf.reading.seal import sha256
 from jax_mlperf.mlperf.system.environment import LATER
+from jax_mlperf.whole_file import write_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,11 +128,8 @@ class Workdir:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all: a process killed here leaves what was there before."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1))
-    os.replace(temporary, path)
+    write_whole(path, json.dumps(content, indent=1))
 
 
 def _read(path: Path) -> dict[str, Any]:

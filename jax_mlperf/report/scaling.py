@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +79,13 @@ class Scaling:
 
 def read_scaling(paths: Iterable[Path]) -> list[Scaling]:
     """The scaling.json files at or below the paths; what is damaged in one is in its `problems`, never an exception."""
-    files = {file for path in paths for file in _find(path.absolute())}
+    files = {file for path in paths for file in scaling_files(path)}
     return [_read(file) for file in sorted(files)]
 
 
-def _find(path: Path) -> Iterable[Path]:
+def scaling_files(path: Path) -> Iterator[Path]:
+    """The file itself, or every scaling.json at or below the folder."""
+    path = path.absolute()
     if path.name == "scaling.json" and path.is_file():
         yield path
     for folder, _, names in os.walk(path):

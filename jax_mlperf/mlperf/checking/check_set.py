@@ -1,13 +1,14 @@
 """What a file alone does not show: seeds used twice, copied results, logs that are not the ones their runs left."""
 
+import functools
 import itertools
-from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from jax_mlperf.mlperf.checking.checker_rulesets import OWN
+from jax_mlperf.mlperf.reading.file_groups import files_by, listed
 from jax_mlperf.mlperf.reading.log_lines import Damage, log_lines
 from jax_mlperf.mlperf.reading.result_set import ResultSet, read_record
 from jax_mlperf.mlperf.reading.run_log import RunLog, as_number
@@ -18,6 +19,7 @@ _TELLING_EVALUATIONS = 3
 # How far the record of a run may be from its log: the log's times are those of writing the lines, its quality is rounded.
 _MINUTES_APART = 1 / 60
 _QUALITY_APART = 2e-6
+_MOST_NAMES = 3
 _SAME = {"submission_benchmark": "benchmark", "submission_division": "division", "submission_platform": "platform",
          "global_batch_size": "global batch size"}
 
@@ -61,17 +63,14 @@ def _clock(time_ms: int) -> str:
 
 def _differing(runs: Sequence[RunLog]) -> Iterator[str]:
     for key, name in _SAME.items():
-        files: dict[str, list[str]] = defaultdict(list)
-        for run in runs:
-            if key in run.facts:
-                files[str(run.facts[key])[:60]].append(run.path.name)
+        files = files_by(runs, functools.partial(_fact, key))
         if len(files) > 1:
-            values = "; ".join(f"{value} in {_listed(names)}" for value, names in files.items())
+            values = "; ".join(f"{value} in {listed(names, _MOST_NAMES)}" for value, names in files.items())
             yield f"the {name} is not the same in all files: {values}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def _fact(key: str, run: RunLog) -> list[str]:
+    return [str(run.facts[key])[:60]] if key in run.facts else []
 
 
 def _copies(runs: Sequence[RunLog]) -> Iterator[str]:

@@ -1,10 +1,13 @@
 """How much training a run took, and the mean that MLPerf takes of several runs."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from jax_mlperf.mlperf.reading.run_log import RunLog
 from jax_mlperf.mlperf.scoring.scoring_rules import RULES
+
+Kept = TypeVar("Kept")
 
 # Images of an epoch where the closed division fixes the data: ImageNet's training set; COCO 2017's images with annotations.
 DATA_SET_SAMPLES = {"resnet": 1_281_167, "maskrcnn": 117_266}
@@ -20,9 +23,12 @@ def olympic_mean(values: Iterable[float], not_converged: int = 0, drop: int = 1)
     Returns:
       None where more runs than `drop` did not converge, or nothing is left.
     """
-    ordered = sorted(values)
-    kept = ordered[drop:len(ordered) - (drop - not_converged)] if not_converged <= drop else []
-    return finite_mean(kept)
+    return finite_mean(olympic_kept(sorted(values), not_converged, drop))
+
+
+def olympic_kept(ordered: Sequence[Kept], not_converged: int, drop: int) -> Sequence[Kept]:
+    """What an olympic mean is of: all but the fastest and slowest; arguments as `olympic_mean` has them, in order already."""
+    return ordered[drop:len(ordered) - (drop - not_converged)] if not_converged <= drop else ordered[:0]
 
 
 def finite_mean(values: Iterable[float]) -> float | None:

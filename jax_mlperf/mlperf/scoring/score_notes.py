@@ -1,9 +1,9 @@
 """What a reader of a score must know about its runs: sentences for people."""
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from jax_mlperf.mlperf.reading.file_groups import files_by, listed
 from jax_mlperf.mlperf.reading.run_log import RunLog, as_number
 from jax_mlperf.mlperf.scoring.convergence import DATA_SET_SAMPLES, counts_samples, epochs_to_converge
 from jax_mlperf.mlperf.scoring.scoring_rules import RULES, ScoringRule, converged, rule_of
@@ -34,13 +34,10 @@ def mixture(runs: Sequence[RunLog]) -> tuple[list[str], list[str]]:
 
 
 def _differences(runs: Sequence[RunLog], what: str, value: Callable[[RunLog], str | None]) -> str:
-    files: dict[str, list[str]] = defaultdict(list)
-    for run in runs:
-        if (text := value(run)) is not None:
-            files[text].append(run.path.name)
+    files = files_by(runs, lambda run: [text] if (text := value(run)) is not None else [])
     if len(files) < 2:
         return ""
-    return f"{what}: " + "; ".join(f"{text} ({_names(names)})" for text, names in files.items())
+    return f"{what}: " + "; ".join(f"{text} ({listed(names, _MOST_NAMES)})" for text, names in files.items())
 
 
 def budget_notes(minutes: float | None) -> list[str]:
@@ -77,11 +74,7 @@ def count_notes(runs: Sequence[RunLog], rule: ScoringRule, chosen: Selection) ->
 
 def run_notes(runs: Sequence[RunLog]) -> list[str]:
     """Which runs did not converge, are damaged, or stood still on the way; runs with the same fate share a sentence."""
-    files: dict[str, list[str]] = defaultdict(list)
-    for run in runs:
-        for text in _facts(run):
-            files[text].append(run.path.name)
-    return [f"{_names(names)}: {text}" for text, names in files.items()]
+    return [f"{listed(names, _MOST_NAMES)}: {text}" for text, names in files_by(runs, _facts).items()]
 
 
 def _facts(run: RunLog) -> list[str]:
@@ -126,11 +119,6 @@ def paused_seconds(run: RunLog) -> float:
 def target_text(targets: Mapping[str, float]) -> str:
     """Targets as people write them: "0.759", "BBOX 0.377 and SEGM 0.339"."""
     return " and ".join(f"{name} {target:g}".strip() for name, target in targets.items())
-
-
-def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_MOST_NAMES])
-    return shown if len(names) <= _MOST_NAMES else f"{shown} and {len(names) - _MOST_NAMES} more"
 
 
 def _plain(number: Any) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jax_mlperf.mlperf.reading.run_log import RunLog, as_number
+from jax_mlperf.quality import Quality
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +40,8 @@ class ScoringRule:
     def reached(self, value: float | Mapping[str, float]) -> bool:
         """Whether a logged quality holds all targets."""
         values = value if isinstance(value, Mapping) else {"": value}
-        sign = 1 if self.higher_is_better else -1
-        margins = [sign * (values[name] - target) if name in values else -1.0 for name, target in self.targets.items()]
-        return all(margin > 0 or (margin == 0 and not self.strict) for margin in margins)
+        return (self.targets.keys() <= values.keys()
+                and Quality(self.targets, self.higher_is_better, self.strict).reached(values))
 
 
 RULES: dict[str, ScoringRule] = {

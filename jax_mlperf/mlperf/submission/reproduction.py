@@ -8,12 +8,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jax_mlperf.config import OPERATIONAL_KEYS, differences, fingerprint, load_config
+from jax_mlperf.config import OPERATIONAL_KEYS, changes, differences, fingerprint, load_config
 from jax_mlperf.errors import UserError
 from jax_mlperf.mlperf.reading.result_set import ResultSet
 
-# Of the operational keys, those that decide when a run ends.
-_ENDING = ("time_budget_minutes", "max_epochs")
+# Operational keys that belong to the command: when a run ends, and who submits it.
+_TOLD = {"time_budget_minutes", "max_epochs", "submission"}
+_LEFT_OUT = {"variant", *OPERATIONAL_KEYS} - _TOLD
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +56,8 @@ def command_of(result_set: ResultSet) -> Command | None:
     recorded = record["config"]
     reference = ":".join(filter(None, (str(recorded.get("benchmark", "")), str(recorded.get("variant", "")))))
     try:
-        changed = _changes(_plain(load_config(reference)), recorded)
-        texts = {key: _text(value) for key, value in changed.items()}
+        texts = {key: _text(value) for key, _, value in changes(_plain(load_config(reference)), recorded)
+                 if key.partition(".")[0] not in _LEFT_OUT and value is not None}
         repeated = load_config(reference, [f"{key}={text}" for key, text in texts.items()])
         if fingerprint(repeated) != record.get("fingerprint"):
             raise UserError(", ".join(differences(recorded, _plain(repeated))))
@@ -72,19 +73,6 @@ def _plain(config: ConfigDict) -> dict[str, Any]:
     """As a JSON file gives it back."""
     content: dict[str, Any] = json.loads(json.dumps(config.to_dict()))
     return content
-
-
-def _changes(base: Mapping[str, Any], recorded: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> recorded value where that is not the config file's."""
-    changed: dict[str, Any] = {}
-    for key, value in recorded.items():
-        if not prefix and (key == "variant" or (key in OPERATIONAL_KEYS and key not in _ENDING and key != "submission")):
-            continue
-        if isinstance(value, Mapping) and isinstance(base.get(key), Mapping):
-            changed |= _changes(base[key], value, f"{prefix}{key}.")
-        elif key not in base or json.dumps(value) != json.dumps(base[key]):
-            changed[prefix + key] = value
-    return changed
 
 
 def _text(value: Any) -> str:

@@ -11,7 +11,7 @@ from jax_mlperf.errors import UserError
 from jax_mlperf.mlperf.checking.check_set import check_set
 from jax_mlperf.mlperf.checking.checker_rulesets import OWN, rulesets_that_know
 from jax_mlperf.mlperf.reading.result_set import ResultSet
-from jax_mlperf.mlperf.scoring.scoring_rules import rule_of, ruleset_of
+from jax_mlperf.mlperf.scoring.scoring_rules import rule_of_set, ruleset_of
 from jax_mlperf.mlperf.scoring.selection import select
 from jax_mlperf.mlperf.submission.reproduction import command_of
 from jax_mlperf.mlperf.submission.submission_files import Entry
@@ -75,7 +75,7 @@ def check_evidence(sets: Sequence[ResultSet], ruleset: str) -> None:
 
 def entry_of(result_set: ResultSet, draft: bool) -> Entry:
     """The runs of a folder that count, if there are enough of them, or in a draft."""
-    rule = rule_of(next(run for run in result_set.runs if run.benchmark))
+    rule = rule_of_set(result_set.runs)
     made = len(result_set.runs)
     if made < rule.runs and not draft:
         raise UserError(f"{result_set.folder} has {made} of the {rule.runs} runs of {result_set.benchmark} that the rules ask "

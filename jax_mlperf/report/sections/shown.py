@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from jax_mlperf.mlperf.reading.folder_names import short_names
 from jax_mlperf.mlperf.reading.result_set import ResultSet
 from jax_mlperf.mlperf.reading.run_log import RunLog
+from jax_mlperf.mlperf.scoring.convergence import olympic_kept
 from jax_mlperf.mlperf.scoring.score import Score, score
 from jax_mlperf.mlperf.scoring.score_notes import target_text
 from jax_mlperf.mlperf.scoring.scoring_rules import converged, rule_of_set
@@ -44,9 +45,7 @@ class Shown:
             return ["counted" if converged(run) else "failed" for run in self.runs]
         counted = [run for run in self.runs if run.path.name in self.score.counted]
         good = sorted(filter(converged, counted), key=lambda run: run.minutes or 0.0)
-        drop = rule_of_set(self.runs).drop
-        spare = max(0, drop - (len(counted) - len(good)))
-        kept = {id(run) for run in good[drop:len(good) - spare]}
+        kept = {id(run) for run in olympic_kept(good, len(counted) - len(good), rule_of_set(self.runs).drop)}
         return ["failed" if not converged(run) else "counted" if id(run) in kept else "dropped" for run in self.runs]
 
 
