@@ -39,6 +39,8 @@ class TrainState:
       model_state: nested dict of arrays that are not trained (batch statistics); empty for most models.
       opt_state: the optimizer's state.
       rng: uint32 key data of the run; the key of a step is this one folded with `step`.
+      experience: nested dict of arrays: what the run itself has made to learn from (games, a replay window) and whatever else
+        goes on beside the network that is trained; empty where the data come from outside.
     """
 
     step: jax.Array
@@ -46,6 +48,7 @@ class TrainState:
     model_state: PyTree
     opt_state: PyTree
     rng: jax.Array
+    experience: PyTree = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +100,7 @@ class Benchmark(abc.ABC):
       host_data_spec: the shapes of `host_data`; an empty tuple where nothing stays on the devices.
       model_state_spec: how `TrainState.model_state` lies on the mesh: replicated, or split over its first axis like a batch
         (statistics that each worker keeps for itself).
+      experience_spec: the same for `TrainState.experience`; one spec may stand for a whole subtree of it.
     """
 
     name: str
@@ -110,6 +114,7 @@ class Benchmark(abc.ABC):
     accumulation_steps: int = 1
     host_data_spec: PyTree = ()
     model_state_spec: PartitionSpec = PartitionSpec()
+    experience_spec: PyTree = PartitionSpec()
 
     def __init__(self, config: ConfigDict, topology: Topology, data_dir: Path) -> None:
         self.config = config
@@ -126,7 +131,9 @@ class Benchmark(abc.ABC):
 
     @abc.abstractmethod
     def train_step(self, state: TrainState, batch: PyTree, data: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
-        """One update. Pure; `data` is what `device_data` made; metrics are equal scalars on all devices, `loss` among them."""
+        """One step: an update, or what else the shape of the batch stands for (a move of self-play). Pure; `data` is what
+        `device_data` made; metrics are equal scalars on all devices, `loss` among those of an update.
+        """
 
     @abc.abstractmethod
     def eval_step(self, state: TrainState, batch: PyTree, data: PyTree) -> PyTree:
@@ -148,6 +155,10 @@ class Benchmark(abc.ABC):
     def logged_quality(self, metrics: Mapping[str, float]) -> Any:
         """The value of the `eval_accuracy` line (a fraction, or what the benchmark's rules ask for)."""
 
+    def evaluation_entries(self, metrics: Mapping[str, float]) -> list[LogEntry]:
+        """Further lines of an evaluation; the trainer adds their epoch_num."""
+        return []
+
     @abc.abstractmethod
     def hyperparameters(self) -> list[LogEntry]:
         """The benchmark's own lines of the MLPerf log, in their order."""
@@ -159,6 +170,10 @@ class Benchmark(abc.ABC):
     @abc.abstractmethod
     def forward_flops(self, spec: PyTree) -> int:
         """Model FLOPs (2 per multiply-add, matrix products and convolutions) of the forward pass of one batch."""
+
+    def train_flops_per_step(self) -> float:
+        """Model FLOPs of a training step over all devices, the mean over an epoch: backward passes cost two forward ones."""
+        return 3 * sum(self.forward_flops(spec) for spec in self.batch_specs) / len(self.batch_specs)
 
     def samples_in(self, spec: PyTree) -> int:
         """Samples in one batch of that shape: its rows."""

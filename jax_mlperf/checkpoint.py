@@ -51,16 +51,20 @@ class Checkpoints:
 
     def save(self, step: int, state: TrainState, record: RunRecord) -> None:
         """Starts to write; returns when the state is copied to the host. A step that is there already is left alone."""
-        self._manager.save(step, args=ocp.args.Composite(
-            state=ocp.args.StandardSave(_to_dict(state)), record=ocp.args.JsonSave(dataclasses.asdict(record))))
+        items = {"state": ocp.args.StandardSave(_to_dict(state)), "record": ocp.args.JsonSave(dataclasses.asdict(record))}
+        if state.experience:
+            items["experience"] = ocp.args.StandardSave(state.experience)
+        self._manager.save(step, args=ocp.args.Composite(**items))
 
     def restore(self, step: int, target: TrainState) -> tuple[TrainState, RunRecord]:
-        """The state, laid out as `target` (shapes, dtypes, shardings) says, and the record."""
-        restored = self._manager.restore(step, args=ocp.args.Composite(
-            state=ocp.args.StandardRestore(_to_dict(target)), record=ocp.args.JsonRestore()))
+        """The state, laid out as `target` (shapes, dtypes, shardings) says, and the record; experience that `target` lacks is left."""
+        items = {"state": ocp.args.StandardRestore(_to_dict(target)), "record": ocp.args.JsonRestore()}
+        if target.experience:
+            items["experience"] = ocp.args.StandardRestore(target.experience)
+        restored = self._manager.restore(step, args=ocp.args.Composite(**items))
         record = RunRecord(**restored.record)
         record.quality = [(evaluated_at, metrics) for evaluated_at, metrics in record.quality]
-        return TrainState(**restored.state), record
+        return TrainState(**restored.state, experience=restored.experience if target.experience else {}), record
 
     def wait(self) -> None:
         """Waits until what was saved is on disk."""
@@ -72,4 +76,4 @@ class Checkpoints:
 
 
 def _to_dict(state: TrainState) -> dict[str, Any]:
-    return {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    return {field.name: getattr(state, field.name) for field in dataclasses.fields(state) if field.name != "experience"}

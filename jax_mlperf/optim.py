@@ -9,7 +9,7 @@ import optax
 
 from jax_mlperf.types import PyTree
 
-Decayed = Literal["not_batch_norm", "all"]
+Decayed = Literal["not_batch_norm", "not_biases", "not_biases_nor_offsets", "all"]
 
 
 class MomentumState(NamedTuple):
@@ -142,7 +142,9 @@ def momentum_sgd(schedule: optax.Schedule, momentum: float, weight_decay: float,
       weight_decay: what is added to the gradient per unit of the parameter: 1e-4 in TF1's resnet_run_loop.py; a penalty
         without the half (Keras, TF2) decays by twice its coefficient.
       decayed: "not_batch_norm": kernels (arrays of more than one axis) and biases beside one, as the SGD references; "all":
-        batch norm too, as PyTorch's optimizer does.
+        batch norm too, as PyTorch's optimizer does; "not_biases": all but biases, batch norm's scale and offset among
+        what decays (dual_net.py of `mlcommons/training@ea50328d:reinforcement/tensorflow/minigo`);
+        "not_biases_nor_offsets": kernels and batch norm's scales (its later versions).
       nesterov: the update is that of the buffer one step ahead.
     """
     def update(updates: PyTree, state: MomentumState, params: PyTree | None = None) -> tuple[PyTree, MomentumState]:
@@ -162,11 +164,15 @@ def decay_mask(params: PyTree, decayed: Decayed) -> PyTree:
     """Which parameters weight decay shrinks: a pytree of bool; see `momentum_sgd`.
 
     Raises:
-      ValueError: `decayed` is neither of the two names.
+      ValueError: `decayed` is none of the names.
     """
-    with_kernel = {path[:-1] for path, leaf in jax.tree_util.tree_leaves_with_path(params) if leaf.ndim > 1}
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    with_kernel = {path[:-1] for path, leaf in leaves if leaf.ndim > 1}
+    with_scale = {path[:-1] for path, leaf in leaves if path[-1].key == "scale"}
     rules: dict[str, Callable[[Any, jax.Array], bool]] = {
         "not_batch_norm": lambda path, leaf: path[:-1] in with_kernel,
+        "not_biases": lambda path, leaf: path[-1].key != "bias" or path[:-1] in with_scale,
+        "not_biases_nor_offsets": lambda path, leaf: path[-1].key != "bias",
         "all": lambda path, leaf: True,
     }
     if decayed not in rules:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax import monitoring
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jax_mlperf.benchmark import Benchmark, TrainState
 from jax_mlperf.errors import UserError
@@ -50,9 +50,11 @@ class CompileCounter:
         return _compiled()[self._start:]
 
 
-def signature(batch: PyTree) -> tuple[tuple[int, ...], ...]:
-    """The shapes of a batch's leaves: which compiled program takes it."""
-    return tuple(tuple(leaf.shape) for leaf in jax.tree.leaves(batch))
+def signature(batch: PyTree) -> str:
+    """The names and shapes of a batch's leaves: which compiled program takes it."""
+    leaves = jax.tree_util.tree_leaves_with_path(batch)
+    return ", ".join(f"{jax.tree_util.keystr(path, simple=True, separator='.')} {'x'.join(map(str, leaf.shape)) or 'scalar'}"
+                     for path, leaf in leaves)
 
 
 def dispatch_size(benchmark: Benchmark, step: int) -> int:
@@ -82,7 +84,7 @@ class Programs:
     state_target: TrainState
     init: Compiled
     device_data: Compiled
-    train: dict[tuple[tuple[int, ...], ...], Compiled]
+    train: dict[str, Compiled]
     evaluate: Compiled
     train_batches: list[PyTree]
     eval_batch: PyTree
@@ -126,9 +128,16 @@ def check_shapes(benchmark: Benchmark, mesh: Mesh) -> None:
 def state_target(benchmark: Benchmark, mesh: Mesh) -> TrainState:
     """Shapes, dtypes and shardings of the train state on a mesh: what a checkpoint is restored into."""
     shape = jax.eval_shape(benchmark.init, key_data_shape(benchmark.config.rng_impl))
-    own = NamedSharding(mesh, benchmark.model_state_spec)
-    shardings = dataclasses.replace(state_shardings(mesh, shape), model_state=jax.tree.map(lambda _: own, shape.model_state))
+    shardings = dataclasses.replace(state_shardings(mesh, shape),
+                                    model_state=_placed(mesh, benchmark.model_state_spec, shape.model_state),
+                                    experience=_placed(mesh, benchmark.experience_spec, shape.experience))
     return _with_shardings(shape, shardings)
+
+
+def _placed(mesh: Mesh, specs: PyTree, shapes: PyTree) -> PyTree:
+    """A sharding for every leaf of `shapes`; `specs` has one PartitionSpec for each of its leaves or subtrees."""
+    return jax.tree.map(lambda spec, subtree: jax.tree.map(lambda _: NamedSharding(mesh, spec), subtree), specs, shapes,
+                        is_leaf=lambda node: isinstance(node, PartitionSpec))
 
 
 def data_targets(benchmark: Benchmark, mesh: Mesh) -> tuple[PyTree, PyTree]:
@@ -137,7 +146,7 @@ def data_targets(benchmark: Benchmark, mesh: Mesh) -> tuple[PyTree, PyTree]:
     return host, _with_shardings(jax.eval_shape(benchmark.device_data, host), replicated(mesh))
 
 
-def train_functions(benchmark: Benchmark, mesh: Mesh) -> dict[tuple, tuple[Any, tuple]]:
+def train_functions(benchmark: Benchmark, mesh: Mesh) -> dict[str, tuple[Any, tuple]]:
     """The training programs before compilation: signature -> (jitted function, abstract arguments)."""
     state = state_target(benchmark, mesh)
     _, data = data_targets(benchmark, mesh)

@@ -76,7 +76,7 @@ class Progress:
 
         Args:
           step: updates made.
-          metrics: training metrics of the last update, `loss` among them.
+          metrics: of the last step, `loss` among them when it was an update.
         """
         start_step, start_time = self._interval_start or (step, self._clock())
         seconds = max(self._clock() - start_time, 1e-9)
@@ -122,7 +122,9 @@ class Progress:
             steps, remaining = f"{step}/{most}", f"at most {_duration((most - step) / rate if rate else 0.0)} to go"
         utilisation = (f"MFU {values['model_flop_utilisation']:.1%}" if "model_flop_utilisation" in values
                        else f"{values['model_tflops_per_second']:.3g} TFLOP/s")
-        line = (f"step {steps}  loss {values['loss']:.3f}  "
+        first = next(iter(values))  # of a step that is no update
+        shown = f"loss {values['loss']:.3f}" if "loss" in values else f"{first.replace('_', ' ')} {values[first]:,.0f}"
+        line = (f"step {steps}  {shown}  "
                 f"{values['samples_per_second']:.4g} samples/s  {utilisation}  "
                 f"{self._quality}{'  ' if self._quality else ''}{remaining}")
         if self._live:

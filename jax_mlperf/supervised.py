@@ -1,5 +1,6 @@
 """The training step of every benchmark that learns from batches with a differentiable loss."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
@@ -105,7 +106,8 @@ def supervised_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *,
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {"loss": output.loss_sum / weight, "gradient_norm": optax.global_norm(gradients)}
-        return TrainState(state.step + 1, params, output.model_state, opt_state, state.rng), metrics
+        return dataclasses.replace(state, step=state.step + 1, params=params, model_state=output.model_state,
+                                   opt_state=opt_state), metrics
 
     return train_step
 

@@ -112,16 +112,16 @@ class Trainer:
         return all_reduce_seconds(self.mesh, self.programs.state_target.params)
 
     @functools.cached_property
-    def _forward_flops(self) -> float:
-        """Of one global batch, the mean over the shapes; traced once for all runs."""
-        return float(np.mean([self.benchmark.forward_flops(spec) for spec in self.benchmark.batch_specs]))
+    def _flops_per_step(self) -> float:
+        """Traced once for all runs."""
+        return self.benchmark.train_flops_per_step()
 
     def _progress(self, scalars: Scalars | None) -> Progress:
         benchmark = self.benchmark
         peak = peak_flops(self.mesh.devices.flat[0])
         return Progress(
             max_steps=benchmark.max_steps(), samples_per_step=benchmark.train_samples / benchmark.steps_per_epoch,
-            train_flops_per_step=3 * self._forward_flops, peak_flops=peak and peak * self.mesh.size, scalars=scalars,
+            train_flops_per_step=self._flops_per_step, peak_flops=peak and peak * self.mesh.size, scalars=scalars,
             stream=sys.stderr if cluster.is_primary() else None, plain_seconds=benchmark.config.plain_log_seconds,
             clock=self.clock)
 
@@ -351,6 +351,8 @@ class Run:
         outputs = [program(self.state, to_devices(self.trainer.mesh, batch), self.data) for batch in benchmark.eval_batches()]
         metrics = benchmark.score(jax.device_get(outputs))
         self.log.event("eval_accuracy", benchmark.logged_quality(metrics), epoch_num=epoch)
+        for entry in benchmark.evaluation_entries(metrics):
+            self.log.event(entry.key, entry.value, **(entry.metadata or {}), epoch_num=epoch)
         self.log.end("eval_stop", epoch_num=epoch)
         self.record.quality.append((self.step, metrics))
         self.progress.quality(self.step, epoch, metrics)

@@ -113,7 +113,7 @@ def test_what_decays(decayed, expected):
 
 
 def test_unknown_rule_of_decay():
-    with pytest.raises(ValueError, match="decayed 'none' is unknown; there are: not_batch_norm, all"):
+    with pytest.raises(ValueError, match="decayed 'none' is unknown; there are: not_batch_norm, not_biases, not_biases_nor_offsets, all"):
         decay_mask(START, "none")
 
 

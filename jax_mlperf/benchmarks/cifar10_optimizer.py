@@ -1,5 +1,6 @@
 """CIFAR-10's optimizers: SGD under a schedule or under Task 1a's plateau rule, and that of the 94 % record."""
 
+import dataclasses
 import math
 from typing import Any, NamedTuple
 
@@ -115,7 +116,7 @@ class Cifar10Optimizer:
         old = state.opt_state.plateau
         new = self._plateau.update(PlateauState(*map(np.asarray, old)), validation_loss)
         opt_state = state.opt_state._replace(plateau=placed_like(new, old))
-        return TrainState(state.step, state.params, state.model_state, opt_state, state.rng)
+        return dataclasses.replace(state, opt_state=opt_state)
 
     def learning_rate(self, step: int) -> float:
         """Of the update that follows `step` updates; as long as no plateau has lowered it."""

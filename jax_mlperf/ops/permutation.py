@@ -14,7 +14,7 @@ from jax_mlperf.ops.counter_bits import bits_at, integers_below
 ROUNDS = 6  # even, so that both halves end where they began
 
 
-def permute(key_data: jax.Array, index: jax.Array, n: int) -> jax.Array:
+def permute(key_data: jax.Array, index: jax.Array, n: int | jax.Array, *, most: int = 0) -> jax.Array:
     """Where a pseudo-random permutation of range(n) takes some indices, uint32 [...].
 
     A generalised Feistel network on Z_a x Z_b with a b >= n, whose round function is threefry; the few values that leave the
@@ -23,9 +23,10 @@ def permute(key_data: jax.Array, index: jax.Array, n: int) -> jax.Array:
     Args:
       key_data: uint32 [2], the data of a threefry2x32 key: which permutation.
       index: integers [...] in [0, n); what is beyond stands for n - 1.
-      n: at most 2^31.
+      n: at most 2^31; a traced integer [] needs `most`.
+      most: the greatest value that a traced n may have; values take most / n walks on average.
     """
-    left_size, right_size = _sides(n)
+    left_size, right_size = _sides(most or int(n))
 
     def one_round(number: int, state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         """Adds a function of one half to the other; then they change places."""
@@ -40,7 +41,8 @@ def permute(key_data: jax.Array, index: jax.Array, n: int) -> jax.Array:
         values = jnp.where(outside, left * right_size + right, values)
         return values, values >= n
 
-    start = jnp.minimum(jnp.asarray(index).astype(jnp.uint32), jnp.uint32(n - 1))
+    n = jnp.asarray(n).astype(jnp.uint32)
+    start = jnp.minimum(jnp.asarray(index).astype(jnp.uint32), n - 1)
     # Loops throughout, of the first walk and the rare others too: XLA's CPU compiler takes long over every copy of threefry.
     return jax.lax.while_loop(lambda state: jnp.any(state[1]), walk, (start, jnp.full(start.shape, True)))[0]
 

@@ -25,8 +25,8 @@ def plan_config(config: ConfigDict, data_dir: Path, *, target: str, topology: st
         benchmark = benchmarks.create(config, Topology(len(devices), mesh=mesh), data_dir)
         check_shapes(benchmark, mesh)
         programs = {}
-        for shapes, (function, arguments) in train_functions(benchmark, mesh).items():
-            programs[f"train_step {'x'.join(map(str, shapes[0]))}"] = Program(function, arguments, mesh)
+        for batch, (function, arguments) in train_functions(benchmark, mesh).items():
+            programs[f"train_step ({batch})"] = Program(function, arguments, mesh)
         function, arguments = eval_function(benchmark, mesh)
         programs["eval_step"] = Program(function, arguments, mesh)
         return programs
