@@ -200,3 +200,16 @@ MOVIELENS = {
         sha256="50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
     ),
 }
+
+# The evaluation games of MLPerf v0.5's minigo (Apache-2.0), in the order of the reference's `loop_train_eval.py`; the reference
+# itself has deleted them. md5 and sha256: of the published files.
+_MINIGO_GAMES = ("https://raw.githubusercontent.com/mlcommons/training_results_v0.5/c71f2e7c4b11ec7ab89eb4d8ceaadaae8529fff7/"
+                 "v0.5.0/intel/intel_minigo_submission_public_tensorflow/code/minigo/tensorflow/minigo/benchmark_sgf")
+PRO_GAMES = tuple(
+    Source(f"{_MINIGO_GAMES}/9x9_pro_{name}.sgf", (File(f"9x9_pro_{name}.sgf", size=size, md5=md5),), size=size, sha256=sha256)
+    for name, size, md5, sha256 in (
+        ("YKSH", 378, "342ca9030b8dd3081dd35353d124716f", "5cb52058e21284b7b0306f29462b9ca09d4da729c7eebf25b88ce9291fbcb571"),
+        ("IYMD", 498, "36ad7684b497b1128187ff2f57dbe43e", "654fd67a1cfc0ed7278eed8e766ba8b90b232f418173523c26dc7efffdb7adc9"),
+        ("YSIY", 408, "8e0b9b712b899ecce737d940e27a6f1b", "80077ea05c80f8f21208a1dc7bfc563753344ece65ea43fbb9e20a2d6cd09965"),
+        ("IYHN", 306, "5cc6d8ac4131d081f19813ce3daed78f", "486a6c67885354dfa31bcc16fc4a17e83ada40b9fd43600b4245b04e3df09314"),
+    ))
