@@ -20,11 +20,14 @@ _HYPERPARAMETERS: dict[str, dict[str, Any]] = {
                  "opt_learning_rate_decay_steps": [12000, 16000], "min_image_size": 800, "max_image_size": 1333},
     "transformer": {"opt_name": "adam", "opt_base_learning_rate": 2.0, "opt_learning_rate_warmup_steps": 664,
                     "opt_adam_beta_1": 0.9, "opt_adam_beta_2": 0.98, "opt_adam_epsilon": 1e-09},
+    "minigo": {"train_batch_size": 4096, "lr_rates": "0.16,0.016,0.0016", "lr_boundaries": "50000,100000",
+               "min_selfplay_games_per_generation": 8192},
 }
 # global batch size, train_samples, eval_samples, a quality that reaches the target
 _COMMON: dict[str, tuple[int, int, int, Any]] = {
     "resnet": (4096, 1281167, 50000, 0.7591), "bert": (448, 156725653, 10000, 0.7203),
-    "maskrcnn": (96, 117266, 5000, {"BBOX": 0.3781, "SEGM": 0.3402}), "transformer": (2048, 566340, 3003, 0.2512)}
+    "maskrcnn": (96, 117266, 5000, {"BBOX": 0.3781, "SEGM": 0.3402}), "transformer": (2048, 566340, 3003, 0.2512),
+    "minigo": (4096, 2_500_000, 100, 0.51)}
 
 
 def tensors(benchmark: str) -> list[str]:
@@ -112,6 +115,8 @@ def write_run(path: Path, benchmark: str, *, minutes: float = 30.0, epoch: float
         time_ms = run_ms + round(share * (stop_ms - run_ms))
         add(time_ms - 900, "block_start", None, first_epoch_num=first + 1, epoch_count=max(1, round(at - first)))
         add(time_ms - 800, "eval_start", None, epoch_num=at)
+        if benchmark == "minigo":
+            add(time_ms - 850, "actual_selfplay_games_per_generation", 8200 + round(at), epoch_num=at)
         add(time_ms - 300, "eval_accuracy", value, epoch_num=at)
         add(time_ms - 200, "eval_stop", None, epoch_num=at)
         add(time_ms - 100, "block_stop", None, first_epoch_num=first + 1)

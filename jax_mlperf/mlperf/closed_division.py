@@ -185,5 +185,65 @@ _NCF = (
     Rule("rng_impl", "in", ("threefry2x32", "rbg"), "random numbers come from a stock generator", "rules (Random numbers)"),
 )
 
+_V05_GO = "rules v0.5 (reinforcement)"
+_GO = "reference reinforcement/tensorflow/minigo"
+_NETWORK = ("the network is the reference's", f"{_GO}/dual_net.py")
+_GAME = ("the game is Go on 9x9 under area scoring", f"{_GO}/go.py")
+_PLAY = ("self-play is the reference's", f"{_GO}/selfplay_mcts.py")
+_TREE = ("tree search is the reference's", f"{_GO}/mcts.py")
+_TRAINING = ("training is the reference's", f"{_GO}/dual_net.py")
+_GATE = ("a new network plays if it wins 55 % of 100 games", f"{_GO}/loop_train_eval.py")
+_MINIGO = (
+    Rule("quality_target", "==", 0.4, "the target is 40 % of the professional moves", _V05_GO),
+    Rule("evaluation.metric", "==", "move_prediction",
+         "the closed division here is v0.5's; the later win rate needs MLPerf's own opponent network, which is gone", _V05_GO),
+    Rule("data.source", "==", "pro_games", "the quality is measured on the reference's four games", f"{_GO}/benchmark_sgf"),
+    Rule("evaluation.readouts", "==", 1000, "the evaluation searches 1000 readouts a position", f"{_GO}/strategies.py"),
+    Rule("evaluation.rounds", "==", 2, "the games are predicted twice", f"{_GO}/predict_games.py"),
+    Rule("game.board_size", "==", 9, *_GAME),
+    Rule("game.komi", "==", 7.5, *_GAME),
+    Rule("game.max_moves", "==", 114, *_GAME),
+    Rule("game.superko", "==", False, *_GAME),
+    Rule("model.planes", "==", "agz", *_NETWORK),
+    Rule("model.filters", "==", 32, *_NETWORK),
+    Rule("model.blocks", "==", 9, *_NETWORK),
+    Rule("model.value_width", "==", 64, *_NETWORK),
+    Rule("model.conv_bias", "==", True, *_NETWORK),
+    Rule("model.bn_momentum", "==", 0.997, *_NETWORK),
+    Rule("model.bn_epsilon", "==", 1e-5, *_NETWORK),
+    Rule("model.initial_weights", "==", "", "training starts from random weights", f"{_GO}/loop_init.py"),
+    Rule("selfplay.games", "==", 2000, "an iteration plays 2000 games", f"{_GO}/params/final.json"),
+    Rule("selfplay.search", "==", "puct", "Gumbel search is another algorithm: open division", _V05_GO),
+    Rule("selfplay.puct", "==", "v0.5", *_TREE),
+    Rule("selfplay.readouts", "==", 200, *_TREE),
+    Rule("selfplay.dirichlet_alpha", "==", 0.03 * 361 / 81, *_TREE),
+    Rule("selfplay.noise_weight", "==", 0.25, *_TREE),
+    Rule("selfplay.sampled_moves", "==", 7, *_PLAY),
+    Rule("selfplay.target_moves", "==", 6, *_PLAY),
+    Rule("selfplay.target_exponent", "==", 0.95, *_PLAY),
+    Rule("selfplay.resign_threshold", "==", -0.95, *_PLAY),
+    Rule("selfplay.resign_disabled", "==", 0.05, *_PLAY),
+    Rule("selfplay.holdout", "==", 0.0, *_PLAY),
+    Rule("replay.positions", "==", 2_000_000, *_TRAINING),
+    Rule("replay.iterations", ">=", 25, "the window must hold its positions where games are short", f"{_GO}/dual_net.py"),
+    Rule("replay.kept", "==", 0.05, *_TRAINING),
+    Rule("replay.single_pass", "==", False, *_TRAINING),
+    Rule("replay.symmetries", "==", False, *_TRAINING),
+    Rule("data.batch_size", ">=", 16, "the batch size is free from the reference's on", f"{_GO}/params/final.json"),
+    Rule("data.updates", "<=", 6250, "an iteration trains on 100,000 positions at most", f"{_GO}/dual_net.py"),
+    Rule("optimizer.name", "==", "sgd", "the optimizer is SGD with momentum", _V05_GO),
+    Rule("optimizer.momentum", "==", 0.9, *_TRAINING),
+    Rule("optimizer.weight_decay", "==", 1e-4, *_TRAINING),
+    Rule("optimizer.decayed", "==", "not_biases", *_TRAINING),
+    Rule("optimizer.value_weight", "==", 1.0, *_TRAINING),
+    Rule("gating.games", "==", 100, *_GATE),
+    Rule("gating.readouts", "==", 200, *_GATE),
+    Rule("gating.threshold", "==", 0.55, *_GATE),
+    Rule("gating.resign_threshold", "==", -0.9, *_GATE),
+    Rule("compute_dtype", "in", ("float32", "bfloat16"), "numerical formats need approval", "rules (Numerical formats)"),
+    Rule("rng_impl", "in", ("threefry2x32", "rbg"), "random numbers come from a stock generator", "rules (Random numbers)"),
+)
+
 CLOSED_RULES: dict[str, tuple[Rule, ...]] = {
-    "transformer": _TRANSFORMER, "resnet50": _RESNET50, "cifar10": _CIFAR10, "ncf": _NCF, "sentiment": _SENTIMENT}
+    "transformer": _TRANSFORMER, "resnet50": _RESNET50, "cifar10": _CIFAR10, "ncf": _NCF, "sentiment": _SENTIMENT,
+    "minigo": _MINIGO}

@@ -23,6 +23,7 @@ class BatchNorm(nnx.Module):
       workers: 0: one set of running statistics [C], which takes the mean over the groups. Otherwise every group is a worker
         with its own running statistics [workers, C] (under shard_map: those of this device).
       use_scale: whether there is a trained scale; 1 otherwise.
+      use_bias: whether there is a trained bias; 0 otherwise.
       scale_init: of the scale; ones by default, zeros for the last batch norm of a residual branch that starts as identity.
       dtype: of the result.
       rngs: stream "params", for scale_init.
@@ -30,14 +31,14 @@ class BatchNorm(nnx.Module):
 
     def __init__(
         self, features: int, *, momentum: float = 0.9, epsilon: float = 1e-5, group_size: int = 0, group_devices: int = 1,
-        workers: int = 0, use_scale: bool = True, scale_init: Initializer = _ONES,
+        workers: int = 0, use_scale: bool = True, use_bias: bool = True, scale_init: Initializer = _ONES,
         dtype: jax.typing.DTypeLike = jnp.float32, rngs: nnx.Rngs,
     ):
         self.momentum, self.epsilon = momentum, epsilon
         self.group_size, self.group_devices, self.workers = group_size, group_devices, workers
         self.dtype = jnp.dtype(dtype)
         self.scale = nnx.Param(scale_init(rngs.params(), (features,), jnp.float32)) if use_scale else None
-        self.bias = nnx.Param(jnp.zeros((features,), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((features,), jnp.float32)) if use_bias else None
         shape = (workers, features) if workers else (features,)
         self.mean = nnx.BatchStat(jnp.zeros(shape, jnp.float32))
         self.var = nnx.BatchStat(jnp.ones(shape, jnp.float32))
@@ -60,19 +61,22 @@ class BatchNorm(nnx.Module):
         """
         x = x.astype(self.dtype)
         shortcut = None if shortcut is None else shortcut.astype(self.dtype)
-        scale = jnp.ones_like(self.bias[...]) if self.scale is None else self.scale[...]
+        scale = jnp.ones(x.shape[-1]) if self.scale is None else self.scale[...]
+        bias = jnp.zeros(x.shape[-1]) if self.bias is None else self.bias[...]
         if not train:
-            return self._normalised(x, scale, shortcut, relu)
+            return self._normalised(x, scale, bias, shortcut, relu)
         y, mean, variance = batch_norm(
-            x, scale, self.bias[...], group_size=self.group_size, epsilon=self.epsilon, weights=weights,
+            x, scale, bias, group_size=self.group_size, epsilon=self.epsilon, weights=weights,
             group_devices=self.group_devices, shortcut=shortcut, relu=relu)
         self._update(mean, variance, weights)
         return y
 
-    def _normalised(self, x: jax.Array, scale: jax.Array, shortcut: jax.Array | None, relu: bool) -> jax.Array:
+    def _normalised(
+        self, x: jax.Array, scale: jax.Array, bias: jax.Array, shortcut: jax.Array | None, relu: bool
+    ) -> jax.Array:
         """With the running statistics; of worker b // (B / workers) for row b where every worker has its own."""
         factor = scale * jax.lax.rsqrt(self.var[...] + self.epsilon)
-        offset = self.bias[...] - self.mean[...] * factor
+        offset = bias - self.mean[...] * factor
         if self.workers:
             rows = (factor.shape[0], x.shape[0] // factor.shape[0], *[1] * (x.ndim - 2), factor.shape[1])
             wide = x.reshape(*rows[:2], *x.shape[1:]).astype(jnp.float32)

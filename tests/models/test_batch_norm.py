@@ -58,3 +58,11 @@ def test_without_scale():
     norm = layer(use_scale=False)
     assert norm.scale is None
     np.testing.assert_allclose(norm(X, train=True)[:, 0], (X[:, 0] - 5) / 14**0.5, rtol=1e-4)
+
+
+def test_without_scale_and_bias_there_is_no_parameter():
+    norm = layer(use_scale=False, use_bias=False)
+    assert not nnx.state(norm, nnx.Param)
+    np.testing.assert_allclose(norm(X, train=True)[:, 0], (X[:, 0] - 5) / 14**0.5, rtol=1e-4)
+    norm.mean[...], norm.var[...] = jnp.array([1.0]), jnp.array([4.0])
+    np.testing.assert_allclose(norm(X, train=False)[:, 0], (X[:, 0] - 1) / 2, rtol=1e-4)

@@ -16,7 +16,7 @@ from jax_mlperf.mlperf.checking.checker_rulesets import (
     rulesets_that_know,
 )
 from jax_mlperf.mlperf.reading.log_lines import old_format
-from jax_mlperf.mlperf.scoring.scoring_rules import RULES
+from jax_mlperf.mlperf.scoring.scoring_rules import RULES, is_minigo_v05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Verdict:
 def check_file(path: Path, ruleset: str | None = None) -> Verdict:
     """Checks a result file of any size and content.
 
-    The ruleset follows from the benchmark alone: the newest one that knows it, or our own rule files where none does.
+    The ruleset follows from the benchmark alone: the newest one that knows it, or our own rule files where none does. Only
+    minigo has two definitions, told apart by the target: `scoring_rules.is_minigo_v05`.
 
     Args:
       path: the file.
@@ -58,8 +59,10 @@ def check_file(path: Path, ruleset: str | None = None) -> Verdict:
     from jax_mlperf.mlperf.checking.checker_words import in_words
 
     try:
-        benchmark = _benchmark(path) if path.is_file() else ""
-        chosen = checked_ruleset(ruleset, benchmark) if ruleset is not None else default_ruleset(benchmark) or OWN
+        facts = _facts(path) if path.is_file() else {}
+        benchmark = _shown(facts.get("submission_benchmark", ""))
+        known = OWN if is_minigo_v05(facts) else default_ruleset(benchmark)
+        chosen = checked_ruleset(ruleset, benchmark) if ruleset is not None else known or OWN
         if not path.is_file():
             state = "is not there" if not path.exists() else (
                 f"is {'a folder' if path.is_dir() else 'a pipe or a device'}, not a file")
@@ -71,7 +74,7 @@ def check_file(path: Path, ruleset: str | None = None) -> Verdict:
         old = "has lines of MLPerf 0.5 or 0.6 only, which are not read here" if old_format(path) else "has no :::MLLOG lines"
         return Verdict(path, chosen, False, (f"the file {old}", *read.problems))
     found = run_checker(read.lines, first_config(chosen), parser_of(chosen))
-    unknown = ruleset is None and default_ruleset(benchmark) is None
+    unknown = ruleset is None and known is None
     messages = [message for message in found.messages if not (unknown and message.key == "submission_benchmark")]
     first = [_unknown(benchmark)] if unknown else []
     violations = (*first, *read.problems, *in_words(messages, read.lines, found.more), *_order_of_times(read.lines))
@@ -80,20 +83,29 @@ def check_file(path: Path, ruleset: str | None = None) -> Verdict:
                    _hint(benchmark, chosen) if violations and ruleset is None else "")
 
 
-def _benchmark(path: Path) -> str:
-    """The first submission_benchmark of a file; "" where there is none."""
+_TELLING = ("submission_benchmark", "submission_division", "quality_target")
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """The first value of each line that tells what to check a file by; what is not there, or not needed, is missing."""
     from jax_mlperf.mlperf.checking.checker_lines import last_tokens, parse
 
+    facts: dict[str, Any] = {}
     for number, text in last_tokens(path):
-        if text and "submission_benchmark" in text:
+        if text and any(key in text for key in _TELLING):
             line = parse(number, text, official_rulesets()[-1])
-            if not isinstance(line, str) and line.key == "submission_benchmark":
-                return line.value["value"] if isinstance(line.value["value"], str) else repr(line.value["value"])
-    return ""
+            if not isinstance(line, str) and line.key in _TELLING:
+                facts.setdefault(line.key, line.value["value"])
+        if len(facts) == len(_TELLING) or facts.get("submission_benchmark", "minigo") != "minigo":
+            break
+    return facts
 
 
 def _text(lines: Sequence[Any], key: str) -> str:
-    value = next((line.value["value"] for line in lines if line.key == key), "")
+    return _shown(next((line.value["value"] for line in lines if line.key == key), ""))
+
+
+def _shown(value: Any) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
@@ -106,7 +118,9 @@ def _unknown(benchmark: str) -> str:
 
 def _hint(benchmark: str, chosen: str) -> str:
     others = ", ".join(ruleset for ruleset in rulesets_that_know(benchmark) if ruleset != chosen)
-    return f"{chosen} is the newest ruleset that knows {benchmark}; logs of other rounds: --ruleset {others}" if others else ""
+    rules = "the target is that of v0.5, whose rules are ours" if chosen == OWN else (
+        f"{chosen} is the newest ruleset that knows {benchmark}")
+    return f"{rules}; logs of other rounds: --ruleset {others}" if others else ""
 
 
 def _order_of_times(lines: Sequence[Any]) -> list[str]:

@@ -48,7 +48,7 @@ def listed_benchmarks(ruleset: str) -> tuple[str, ...]:
 
 
 def default_ruleset(benchmark: str) -> str | None:
-    """The newest that knows a benchmark; None where none does. Never one that a log asks for, nor one its lines happen to fit."""
+    """The newest official one that knows a benchmark, or ours; None where none does. Never one that its lines happen to fit."""
     rule = RULES.get(benchmark)
     known = rulesets_that_know(benchmark)
     return rule.ruleset if rule and rule.ruleset in known else known[-1] if known else None

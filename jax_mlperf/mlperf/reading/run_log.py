@@ -18,7 +18,7 @@ _MOST_PROBLEMS = 8
 # Keys of lines that are events of a run and not facts about it.
 _EVENTS = frozenset(("init_start", "init_stop", "run_start", "run_stop", "epoch_start", "epoch_stop", "block_start", "block_stop",
                      "eval_start", "eval_stop", "eval_accuracy", "eval_error", "tracked_stats", "throughput",
-                     "weights_initialization", "run_final"))
+                     "weights_initialization", "actual_selfplay_games_per_generation", "run_final"))
 
 
 @dataclasses.dataclass

@@ -66,6 +66,27 @@ RULES: dict[str, ScoringRule] = {
     "cifar10": ScoringRule(5, {"": 0.8}, official=False),
 }
 _OTHER = ScoringRule(10, {}, official=False)
+# minigo's first definition, of v0.5: 40 % of the professionals' moves; no ruleset of the compliance checker has it.
+_MINIGO_V05 = ScoringRule(20, {"": 0.4})
+
+
+def is_minigo_v05(facts: Mapping[str, Any]) -> bool:
+    """Whether a closed log is of minigo's v0.5 and not of a later round: its quality_target says 0.4.
+
+    Published logs have no such line; they are of the win rate, 0.5.
+
+    Args:
+      facts: key -> value of the log's lines.
+    """
+    logged = facts.get("quality_target")
+    targets = logged.get("targets") if isinstance(logged, dict) else None
+    return (facts.get("submission_benchmark") == "minigo" and facts.get("submission_division") == "closed"
+            and isinstance(targets, dict) and targets.keys() == {""} and as_number(targets[""]) == 0.4)
+
+
+def _rule_by_name(run: RunLog) -> ScoringRule:
+    """The rule of a run's benchmark, whatever its round and its own targets."""
+    return _MINIGO_V05 if is_minigo_v05(run.facts) else RULES.get(run.benchmark or "", _OTHER)
 
 
 def ruleset_of(run: RunLog) -> str:
@@ -73,7 +94,7 @@ def ruleset_of(run: RunLog) -> str:
 
     From 1.0.0 on every log has gradient_accumulation_steps (training_1.0.0/closed_common.yaml of the checker).
     """
-    rule = RULES.get(run.benchmark or "", _OTHER)
+    rule = _rule_by_name(run)
     if rule.ruleset and "gradient_accumulation_steps" not in run.facts:
         return "0.7.0"
     return rule.ruleset
@@ -85,7 +106,7 @@ def rule_of(run: RunLog) -> ScoringRule:
     In the closed division the targets are those of the rules of its round; in the open division, and for benchmarks without
     an official target, those that the run logged itself (`quality_target`), where it did.
     """
-    rule = RULES.get(run.benchmark or "", _OTHER)
+    rule = _rule_by_name(run)
     if run.benchmark == "bert" and ruleset_of(run) == "0.7.0":
         # training_0.7.0/closed_bert.yaml
         rule = dataclasses.replace(rule, targets={"": 0.706 if (run.number("global_batch_size") or 0) >= 8192 else 0.712})

@@ -5,8 +5,9 @@ from jax_mlperf.report.drawing.markup import clean
 # MLPerf's short name -> (name, what eval_accuracy is).
 _NAMES = {
     "resnet": ("ResNet-50", "top-1 accuracy"), "bert": ("BERT", "masked language model accuracy"), "maskrcnn": ("Mask R-CNN", ""),
-    "transformer": ("Transformer", "BLEU / 100"), "gnmt": ("GNMT", "BLEU / 100"), "minigo": ("Minigo", ""), "ssd": ("SSD", "mAP"),
-    "retinanet": ("RetinaNet", "mAP"), "rnnt": ("RNN-T", "word error rate"), "unet3d": ("3D U-Net", "mean Dice score"),
+    "transformer": ("Transformer", "BLEU / 100"), "gnmt": ("GNMT", "BLEU / 100"), "ssd": ("SSD", "mAP"),
+    "minigo": ("Minigo", "win rate or predicted moves"), "retinanet": ("RetinaNet", "mAP"),
+    "rnnt": ("RNN-T", "word error rate"), "unet3d": ("3D U-Net", "mean Dice score"),
     "ncf": ("NCF", "hit rate at 10"), "sentiment": ("Sentiment", "accuracy"), "deepspeech2": ("DeepSpeech 2", "word error rate"),
     "cifar10": ("CIFAR-10", "top-1 accuracy")}
 _METRICS = {"BBOX": "box mAP (BBOX)", "SEGM": "mask mAP (SEGM)"}

@@ -16,4 +16,5 @@ def quick_rules():
 def logs(tmp_path_factory):
     """Benchmark -> a log that passes."""
     folder = tmp_path_factory.mktemp("logs")
-    return {name: write_run(folder / f"{name}.txt", name, ruleset_lines=False) for name in ("resnet", "bert", "maskrcnn", "transformer")}
+    return {name: write_run(folder / f"{name}.txt", name, ruleset_lines=False)
+            for name in ("resnet", "bert", "maskrcnn", "transformer", "minigo")}

@@ -56,7 +56,7 @@ def write(tmp_path, lines):
 
 
 def test_there_are_rules_for_every_benchmark_without_a_ruleset():
-    assert set(own_benchmarks()) == {name for name, rule in RULES.items() if not rule.ruleset}
+    assert set(own_benchmarks()) == {name for name, rule in RULES.items() if not rule.ruleset} | {"minigo"}
 
 
 @pytest.mark.parametrize(("benchmark", "division"), [

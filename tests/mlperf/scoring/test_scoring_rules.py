@@ -49,6 +49,21 @@ def test_a_logged_target_counts_outside_the_official_closed_division(tmp_path, b
     assert converged(read_run(path)) is expected
 
 
+@pytest.mark.parametrize(("division", "target", "runs", "wanted", "ruleset"), [
+    ("closed", 0.4, 20, 0.4, ""), ("closed", 0.5, 10, 0.5, "2.1.0"), ("closed", None, 10, 0.5, "2.1.0"),
+    ("open", 0.4, 10, 0.4, "2.1.0"), ("open", 0.9, 10, 0.9, "2.1.0")])
+def test_minigo_has_two_definitions(tmp_path, division, target, runs, wanted, ruleset):
+    path = write_run(tmp_path / "result_0.txt", "minigo", division=division, quality=0.45, ruleset_lines=False)
+    if target is not None:
+        value = {"targets": {"": target}, "higher_is_better": True, "strict": False}
+        path.write_text(f':::MLLOG {{"time_ms": 1, "key": "quality_target", "value": {json.dumps(value)}}}\n{path.read_text()}')
+    run = read_run(path)
+    assert not run.problems, "the games of each iteration are no fact that changes"
+    rule = rule_of(run)
+    assert (rule.runs, rule.targets, ruleset_of(run)) == (runs, {"": wanted}, ruleset)
+    assert converged(run) is (wanted == 0.4)
+
+
 def test_a_strict_target(tmp_path):
     for quality, expected in ((0.906, False), (0.9061, True)):
         assert RULES["sentiment"].reached(quality) is expected
