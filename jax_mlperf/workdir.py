@@ -85,6 +85,17 @@ class Workdir:
         else:
             raise UserError(f"workdir {self.path} has no config.json here: all processes must see the same --workdir")
 
+    def recorded_config(self) -> dict[str, Any]:
+        """The values of the config that the folder was made with.
+
+        Raises:
+          UserError: the folder was not trained in, or is damaged.
+        """
+        path = self.path / "config.json"
+        if not path.is_file():
+            raise UserError(f"{self.path} is no work folder: it has no config.json; give the --workdir of a run")
+        return _read(path).get("config", {})
+
     def check_owner(self, config: ConfigDict, sections: Sequence[str] = ()) -> None:
         """Whether the folder was made with this config, or with these sections of it.
 

@@ -54,8 +54,15 @@ def _sentiment() -> Entry:
     return Entry(SentimentBenchmark, data_command)
 
 
+def _minigo() -> Entry:
+    from jax_mlperf.benchmarks.minigo import MinigoBenchmark
+    from jax_mlperf.benchmarks.minigo_data import data_command
+    return Entry(MinigoBenchmark, data_command)
+
+
 _ENTRIES: dict[str, Callable[[], Entry]] = {
-    "transformer": _transformer, "resnet50": _resnet50, "cifar10": _cifar10, "ncf": _ncf, "sentiment": _sentiment}
+    "transformer": _transformer, "resnet50": _resnet50, "cifar10": _cifar10, "ncf": _ncf, "sentiment": _sentiment,
+    "minigo": _minigo}
 
 
 def _entry(config: ConfigDict) -> Entry:

@@ -1,0 +1,1 @@
+"""Self-play of Go on the devices: games, the replay window, matches."""
