@@ -77,12 +77,27 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--workdir", type=Path, help="where the runs and scaling.json go (default: results/<benchmark>-scaling)")
 
     translate = add("translate", _translate, "translate text with a trained checkpoint")
-    add_config_flags(translate)
-    translate.add_argument("--workdir", type=Path, help="the work folder that was trained in")
-    translate.add_argument("--run", type=int, default=0, help="which of its runs")
+    _add_run_flags(translate)
     translate.add_argument("--input", default="-", metavar="FILE", help="one sentence a line (default: standard input)")
+
+    gtp = add("gtp", _gtp, "play Go with a trained checkpoint: an engine that speaks GTP on standard input and output")
+    _add_run_flags(gtp)
+    gtp.add_argument("--readouts", type=int, metavar="N", help="simulations for each move (default: the config's; 0: none)")
+    gtp.add_argument("--resign", type=float, metavar="X", help="resign when the value is below (default: the config's; -1: no)")
+
+    games = add("games", _games, "write the newest games of self-play as SGF files")
+    _add_run_flags(games)
+    games.add_argument("--count", type=int, metavar="N", help="at most so many (default: all of the iteration)")
+    games.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where game_0000.sgf, ... are written")
     add_result_verbs(add)
     return parser
+
+
+def _add_run_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of verbs that use what was trained."""
+    add_config_flags(parser)
+    parser.add_argument("--workdir", type=Path, help="the work folder that was trained in")
+    parser.add_argument("--run", type=int, default=0, help="which of its runs")
 
 
 def _numbers(text: str) -> list[int]:
@@ -143,3 +158,19 @@ def _translate(flags: argparse.Namespace, overrides: list[str]) -> None:
         raise UserError(f"--input={flags.input} is not UTF-8 text: {error.reason} at byte {error.start}") from error
     for line in translate_lines(config, flags.data_dir, workdir, flags.run, lines):
         print(line)
+
+
+def _gtp(flags: argparse.Namespace, overrides: list[str]) -> None:
+    from jax_mlperf.play_go import serve_gtp
+    config = load_config(flags.config, overrides)
+    if isinstance(sys.stdin, io.TextIOWrapper):  # a byte that is no letter spoils its command, not the session
+        sys.stdin.reconfigure(errors="replace")
+    serve_gtp(config, flags.data_dir, flags.workdir or default_workdir(config), flags.run, flags.readouts, flags.resign,
+              sys.stdin or (), sys.stdout)
+
+
+def _games(flags: argparse.Namespace, overrides: list[str]) -> None:
+    from jax_mlperf.play_go import write_games
+    config = load_config(flags.config, overrides)
+    workdir = flags.workdir or default_workdir(config)
+    print(write_games(config, flags.data_dir, workdir, flags.run, flags.count, flags.out))

@@ -71,7 +71,7 @@ def restored(config: ConfigDict, data_dir: Path, folder: Path, *, experience: bo
         if not experience:
             target = dataclasses.replace(target, experience={})
         return checkpoints.restore(newest, target)[0]
-    except ValueError as error:
+    except (KeyError, ValueError) as error:
         raise UserError(f"the checkpoint in {path} does not fit the config beside it: {str(error).splitlines()[0]}") from error
     finally:
         checkpoints.close()

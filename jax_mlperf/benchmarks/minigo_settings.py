@@ -59,6 +59,9 @@ def check(config: ConfigDict) -> None:
     if config.microbatch_per_device:
         raise UserError(f"config.microbatch_per_device is {config.microbatch_per_device}, but minigo takes all rows of a device "
                         "at once: leave it at 0")
+    if config.mesh.fsdp != 1:
+        raise UserError(f"config.mesh.fsdp is {config.mesh.fsdp}, but minigo's network is small and its batch statistics go over "
+                        "the axis mesh.data alone: leave it at 1")
     rates, boundaries = config.optimizer.learning_rates, config.optimizer.boundaries
     if len(rates) != len(boundaries) + 1 or list(boundaries) != sorted(set(boundaries)):
         raise UserError(f"config.optimizer.boundaries is {boundaries!r}, must increase and be one fewer than the "
