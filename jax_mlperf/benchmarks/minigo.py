@@ -5,6 +5,7 @@ An epoch is an iteration: a gating match, self-play move by move, updates, an ev
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,8 @@ from jax_mlperf.schedules import piecewise_schedule
 from jax_mlperf.supervised import supervised_step
 from jax_mlperf.types import PyTree
 
-# Of the run's key: draws from the window, which last for an iteration; those of steps are numbered from 0.
-_WINDOW_KEY = 2**32 - 1
+# Of the run's key: draws from the window, which last for an iteration, and evaluations; those of steps are numbered from 0.
+_WINDOW_KEY, _EVALUATION_KEY = 2**32 - 1, 2**32 - 2
 
 
 class MinigoBenchmark(PreparedBenchmark):
@@ -148,14 +149,16 @@ class MinigoBenchmark(PreparedBenchmark):
 
     def eval_step(self, state: TrainState, batch: PyTree, data: PyTree) -> dict[str, jax.Array]:
         """Counts over the batch, and over the iteration's games."""
-        key = jax.random.wrap_key_data(state.rng, impl=self._key_implementation)
+        key = jax.random.fold_in(jax.random.wrap_key_data(state.rng, impl=self._key_implementation), _EVALUATION_KEY)
         sums = self._evaluation(variables_of(state), state.experience["games"], batch["row"], data,
                                 jax.random.fold_in(key, state.step))
         return sums | ({"promotions": state.experience["promotions"]} if self._gates else {})
 
     def _sums(self, variables: Any, games: Any, rows: jax.Array, data: PyTree, key: jax.Array) -> dict[str, jax.Array]:
         self_play = {"games": games.ended & (games.position.moves > 0), "black_wins": games.winner > 0,
-                     "resigned": games.resigned, "moves": games.position.moves}
+                     "resigned": games.resigned, "moves": games.position.moves,
+                     "played_out": games.ended & ~games.may_resign,
+                     "misjudged": games.ended & ~games.may_resign & (games.would_resign == games.winner)}
         counts = {name: jnp.sum(values, dtype=jnp.int32) for name, values in self_play.items()}
         right = self.metric.right(variables, rows, data, self.steps.own_key(key))
         return jax.tree.map(self.steps.sum_over_devices, counts | {"right": right})
@@ -163,12 +166,18 @@ class MinigoBenchmark(PreparedBenchmark):
     # Quality and log --------------------------------------------------------------------------------------------
 
     def score(self, outputs: list[PyTree]) -> dict[str, float]:
-        """The metric as a fraction; of the iteration's games the number, mean length, and shares of black and resignation."""
+        """The metric as a fraction; of the iteration's games the number, mean length, and shares won by black and resigned.
+
+        `false_resignations` is the share of the games without resignation whose winner would have resigned first: AlphaGo Zero's
+        measure of a threshold that is too high (Silver et al., Nature 2017: to be kept below 5 %).
+        """
         (output,) = ({name: int(value) for name, value in output.items()} for output in outputs)
         games = max(output["games"], 1)
         metrics = {self.config.evaluation.metric: output["right"] / self.metric.samples, "games": float(output["games"]),
                    "moves_per_game": output["moves"] / games, "black_wins": output["black_wins"] / games,
                    "resigned": output["resigned"] / games}
+        if self.config.selfplay.resign_disabled:
+            metrics["false_resignations"] = output["misjudged"] / max(output["played_out"], 1)
         return metrics | ({"promotions": float(output["promotions"])} if self._gates else {})
 
     def logged_quality(self, metrics: Mapping[str, float]) -> float:
@@ -213,7 +222,7 @@ class MinigoBenchmark(PreparedBenchmark):
 
     def forward_flops(self, spec: PyTree) -> int:
         """Convolutions and dense layers for all positions of a step."""
-        return self.samples_in(spec) * self._flops_per_position()
+        return self.samples_in(spec) * self._flops_per_position
 
     def train_flops_per_step(self) -> float:
         """The mean over an iteration; games that have ended are counted too."""
@@ -221,6 +230,7 @@ class MinigoBenchmark(PreparedBenchmark):
         flops = [count * self.forward_flops(spec) for count, spec in zip(times, self.batch_specs, strict=True)]
         return sum(flops) / self.steps_per_epoch
 
+    @functools.cached_property
     def _flops_per_position(self) -> int:
         state = jax.eval_shape(self.init, key_data_shape(self.config.rng_impl))
         rules = self.agent.rules

@@ -64,13 +64,15 @@ def legal_points(board: jax.Array, ko: jax.Array, to_play: jax.Array, size: int)
 
 def in_atari(board: jax.Array, size: int) -> jax.Array:
     """Whether each stone's chain has a single liberty, bool [P]; undefined where there is no stone."""
-    numbers = jnp.arange(1, size * size + 1, dtype=board.dtype)
-    empty = board == 0
-    last = jnp.max(neighbours(jnp.where(empty, numbers, 0), size), axis=0)  # the last liberty beside a point, or 0
     many = size * size + 1
-    first = many - jnp.max(neighbours(jnp.where(empty, many - numbers, 0), size), axis=0)  # the first, or `many`
-    same = board == board[:, None]  # [P, P], inside the reductions only
-    return jnp.max(jnp.where(same, last, 0), axis=1) == jnp.min(jnp.where(same, first, many), axis=1)
+    numbers = jnp.arange(1, many, dtype=jnp.int32)
+    empty = board == 0
+    # [2, P]: the last liberty beside a point, and the first counted from the end; 0 for none.
+    beside = jnp.stack([jnp.max(neighbours(jnp.where(empty, order, 0), size), axis=0) for order in (numbers, many - numbers)])
+    chain = jnp.abs(board).astype(jnp.int32)
+    # A scatter and not the comparison of all pairs of points: there XLA would repeat for each what made the board.
+    last, first = jnp.zeros((many, 2), jnp.int32).at[chain].max(beside.T)[chain].T
+    return last + first == many
 
 
 def _around(size: int) -> np.ndarray:

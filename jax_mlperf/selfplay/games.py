@@ -25,7 +25,8 @@ class PlaySettings:
       readouts: simulations for each move.
       noise: on the root's priors.
       sampled_moves: so many moves of a game are drawn in proportion to the visits, the others are the most visited.
-      pass_is_sampled: whether a pass can be drawn (v0.5), or only when nothing else was visited.
+      pass_is_sampled: whether a pass can be drawn like any move (v0.5), or only when nothing else was visited; then draws are in
+        proportion to visits ** target_exponent (v0.6: `tensorflow/minigo:cc/mcts_player.cc`).
       target_moves, target_exponent: the policy to learn is visits ** exponent, normalised, for so many first moves.
       resign_threshold: a side resigns when its root's mean value is below.
       resign_disabled: share of the games in which nobody resigns.
@@ -117,7 +118,7 @@ def play_move(agent: Agent, settings: PlaySettings, variables: Variables, games:
     plays = ~games.ended & ~resigns
     action = found.action
     if agent.settings.kind == "puct":
-        action = jnp.where(number < settings.sampled_moves, _drawn(found.visits, draw_key, settings.pass_is_sampled), action)
+        action = jnp.where(number < settings.sampled_moves, _drawn(found.visits, draw_key, settings), action)
     moved = jax.vmap(rules.play)(position, action)
     over = plays & jax.vmap(rules.ended)(moved)
     winner = jnp.where(over, jax.vmap(rules.winner)(moved), jnp.where(resigns, -side, games.winner))
@@ -129,12 +130,14 @@ def play_move(agent: Agent, settings: PlaySettings, variables: Variables, games:
         jnp.where(hopeless & (games.would_resign == 0), side, games.would_resign).astype(jnp.int8)), recorded
 
 
-def _drawn(visits: jax.Array, key: jax.Array, pass_is_sampled: bool) -> jax.Array:
-    """An action of each game in proportion to its visits int32 [G, A]; the last action is the pass."""
-    if not pass_is_sampled:
+def _drawn(visits: jax.Array, key: jax.Array, settings: PlaySettings) -> jax.Array:
+    """An action of each game by its visits int32 [G, A]; the last action is the pass."""
+    exponent = 1.0
+    if not settings.pass_is_sampled:
+        exponent = settings.target_exponent
         others = visits.at[:, -1].set(0)
         visits = jnp.where(jnp.any(others, axis=-1, keepdims=True), others, visits)
-    return jax.random.categorical(key, jnp.log(visits.astype(jnp.float32))).astype(jnp.int32)
+    return jax.random.categorical(key, exponent * jnp.log(visits.astype(jnp.float32))).astype(jnp.int32)
 
 
 def _target(agent: Agent, settings: PlaySettings, found: Found, number: jax.Array) -> jax.Array:
