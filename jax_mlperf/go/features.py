@@ -83,7 +83,8 @@ def ko_point(history: jax.Array, size: int) -> jax.Array:
     """The point that must not be retaken, int32 [], or -1, from the newest two boards alone.
 
     That is where the only stone that has just vanished was, if all other neighbours of the stone that took it are of the
-    vanished stone's colour: putting it back would recreate the board before.
+    vanished stone's colour: putting it back would recreate the board before. After `Rules.skip_turn`, which clears the ko and
+    makes no board, it is wrong: it is for games without skipped turns, as those of self-play are.
 
     Args:
       history: int8 [H >= 2, P], newest first: +1 black, -1 white.

@@ -1,4 +1,4 @@
-"""What a move does to a board of chain ids, and which moves are legal: a few array operations, no loops."""
+"""What a move does to a board of chain ids, and which moves are legal: array operations without loops."""
 
 from typing import NamedTuple
 
@@ -64,15 +64,25 @@ def legal_points(board: jax.Array, ko: jax.Array, to_play: jax.Array, size: int)
 
 def in_atari(board: jax.Array, size: int) -> jax.Array:
     """Whether each stone's chain has a single liberty, bool [P]; undefined where there is no stone."""
-    many = size * size + 1
-    numbers = jnp.arange(1, many, dtype=jnp.int32)
-    empty = board == 0
-    # [2, P]: the last liberty beside a point, and the first counted from the end; 0 for none.
-    beside = jnp.stack([jnp.max(neighbours(jnp.where(empty, order, 0), size), axis=0) for order in (numbers, many - numbers)])
-    chain = jnp.abs(board).astype(jnp.int32)
-    # A scatter and not the comparison of all pairs of points: there XLA would repeat for each what made the board.
-    last, first = jnp.zeros((many, 2), jnp.int32).at[chain].max(beside.T)[chain].T
-    return last + first == many
+    end = size * size + 1
+    order, empty = jnp.arange(1, end), board == 0
+    # The last liberty beside each point, and the first counted from the end; 0 for none.
+    beside = [jnp.max(neighbours(jnp.where(empty, number, 0), size), axis=0) for number in (order, end - order)]
+    # Scatters are slow on accelerators; on CPUs XLA would make the board of a move just played anew for each pair of points.
+    last, first = jax.lax.platform_dependent(board, *beside, cpu=chain_maxima, default=chain_maxima_by_pairs)
+    return last + first == end
+
+
+def chain_maxima(board: jax.Array, *values: jax.Array) -> tuple[jax.Array, ...]:
+    """The largest of integers [P] >= 0 within each point's chain, [P], for each of several; undefined where there is no stone."""
+    chain, columns = jnp.abs(board).astype(jnp.int32), jnp.stack(values, axis=1)
+    return tuple(jnp.zeros((len(board) + 1, len(values)), columns.dtype).at[chain].max(columns)[chain].T)
+
+
+def chain_maxima_by_pairs(board: jax.Array, *values: jax.Array) -> tuple[jax.Array, ...]:
+    """The same from all pairs of points: [P, P], but inside the reductions only."""
+    same = board == board[:, None]
+    return tuple(jnp.max(jnp.where(same, each, 0), axis=1) for each in values)
 
 
 def _around(size: int) -> np.ndarray:

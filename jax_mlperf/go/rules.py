@@ -1,7 +1,8 @@
 """The rules of Go on one board, vmappable.
 
-Our own and not pgx's (2.6.0), which take five times as long to compile and three times as many GPU kernels a move, and count
-twice a captured chain that the last stone touches twice. `tests/go/test_rules.py` compares every position with a referee and pgx.
+Our own and not pgx's (2.6.0), for the cost: on 9x9, batches of 256, a CPU spends 5 us a move and game where pgx's environment
+takes 59 (`perf/go_rules.py`) and its rules alone 36; for an H200 `play` and `legal` compile to 11 and 4 kernels, pgx's to 25
+and 10. And pgx counts a captured chain twice if the last stone touches it on two sides. Otherwise they agree: see the tests.
 """
 
 import dataclasses
@@ -127,7 +128,10 @@ class Rules:
         return jnp.where(ended, self.winner(masked) * self.to_play(position), 0).astype(jnp.float32)
 
     def skip_turn(self, position: Position) -> Position:
-        """Gives the move to the other side, as records with a repeated colour need: no pass, no new board, no ko."""
+        """Gives the move to the other side, as records with a repeated colour need: no pass, no new board, no ko.
+
+        What is read from stored boards, `features.ko_point`, does not know of it.
+        """
         return position._replace(moves=position.moves + jnp.int16(1), ko=jnp.full_like(position.ko, -1))
 
 
