@@ -57,7 +57,7 @@ class Checkpoints:
         self._manager.save(step, args=ocp.args.Composite(**items))
 
     def restore(self, step: int, target: TrainState) -> tuple[TrainState, RunRecord]:
-        """The state, laid out as `target` (shapes, dtypes, shardings) says, and the record; experience that `target` lacks is left."""
+        """The state, laid out as `target` says (shapes, dtypes, shardings; perhaps without experience), and the record."""
         items = {"state": ocp.args.StandardRestore(_to_dict(target)), "record": ocp.args.JsonRestore()}
         if target.experience:
             items["experience"] = ocp.args.StandardRestore(target.experience)

@@ -65,7 +65,7 @@ def as_text(facts: dict[str, Any]) -> str:
     for key, value in facts.items():
         label = key.replace("_", " ")
         if key == "batch_shapes":
-            value = f"{len(value)}, the largest " + ", ".join(f"{name} {shape}" for name, shape in value[-1].items())
+            value = f"{len(value)}, the last " + ", ".join(f"{name} {shape or 'scalar'}" for name, shape in value[-1].items())
         elif key == "evaluation_steps":
             value = ", ".join(f"{step:,}" for step in value) + (", ..." if len(value) == EVAL_POINTS_SHOWN else "")
         elif isinstance(value, dict):

@@ -20,7 +20,6 @@ from jax_mlperf.benchmark import LogEntry, Quality, Topology, TrainState
 from jax_mlperf.benchmarks.cifar10_data import settings
 from jax_mlperf.benchmarks.cifar10_optimizer import Cifar10Optimizer
 from jax_mlperf.benchmarks.config_checks import COMMON, check_bounds, check_dtype, check_length
-from jax_mlperf.benchmarks.network import Network
 from jax_mlperf.benchmarks.prepared import PreparedBenchmark
 from jax_mlperf.data import cifar10
 from jax_mlperf.data.sampling import TrainOrder, eval_batches
@@ -28,6 +27,7 @@ from jax_mlperf.errors import UserError
 from jax_mlperf.flops import count_flops
 from jax_mlperf.losses import softmax_cross_entropy
 from jax_mlperf.models.airbench import Airbench
+from jax_mlperf.models.network import Network
 from jax_mlperf.models.resnet_cifar import ResNetCifar
 from jax_mlperf.ops.augmentation import (
     AIRBENCH_STD,

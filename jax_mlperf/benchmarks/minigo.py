@@ -29,6 +29,9 @@ from jax_mlperf.optim import momentum_sgd
 from jax_mlperf.parallel.mesh import check_batch_divides, make_mesh, placed_like
 from jax_mlperf.quality import Quality
 from jax_mlperf.schedules import piecewise_schedule
+from jax_mlperf.search.puct import VALUE_PENALTY
+from jax_mlperf.selfplay.agent import Variables
+from jax_mlperf.selfplay.games import Games, starts
 from jax_mlperf.supervised import supervised_step
 from jax_mlperf.types import PyTree
 
@@ -119,7 +122,7 @@ class MinigoBenchmark(PreparedBenchmark):
         """All positions, or pairs of games, at once."""
         yield from padded(self.metric.rows(), self.topology)
 
-    # Steps ------------------------------------------------------------------------------------------------------
+    # Model ------------------------------------------------------------------------------------------------------
 
     def init(self, key_data: jax.Array) -> TrainState:
         """The initial state; see Benchmark."""
@@ -154,11 +157,11 @@ class MinigoBenchmark(PreparedBenchmark):
                                 jax.random.fold_in(key, state.step))
         return sums | ({"promotions": state.experience["promotions"]} if self._gates else {})
 
-    def _sums(self, variables: Any, games: Any, rows: jax.Array, data: PyTree, key: jax.Array) -> dict[str, jax.Array]:
-        self_play = {"games": games.ended & (games.position.moves > 0), "black_wins": games.winner > 0,
-                     "resigned": games.resigned, "moves": games.position.moves,
-                     "played_out": games.ended & ~games.may_resign,
-                     "misjudged": games.ended & ~games.may_resign & (games.would_resign == games.winner)}
+    def _sums(self, variables: Variables, games: Games, rows: jax.Array, data: PyTree, key: jax.Array) -> dict[str, jax.Array]:
+        played = games.winner != 0  # also a game whose first move is a resignation
+        played_out = played & ~games.may_resign
+        self_play = {"games": played, "black_wins": games.winner > 0, "resigned": games.resigned, "moves": games.position.moves,
+                     "played_out": played_out, "misjudged": played_out & (games.would_resign == games.winner)}
         counts = {name: jnp.sum(values, dtype=jnp.int32) for name, values in self_play.items()}
         right = self.metric.right(variables, rows, data, self.steps.own_key(key))
         return jax.tree.map(self.steps.sum_over_devices, counts | {"right": right})
@@ -196,7 +199,7 @@ class MinigoBenchmark(PreparedBenchmark):
             "lr_boundaries": ",".join(map(str, optimizer.boundaries)), "min_selfplay_games_per_generation": play.games,
             "opt_name": optimizer.name, "opt_momentum": optimizer.momentum, "opt_weight_decay": optimizer.weight_decay,
             "filter_amount": replay.kept, "window_size": replay.iterations, "num_readouts": play.readouts,
-            "value_init_penalty": 0.2 if play.puct == "v0.6" else 0.0, "holdout_pct": play.holdout,
+            "value_init_penalty": VALUE_PENALTY if play.puct == "v0.6" else 0.0, "holdout_pct": play.holdout,
             "disable_resign_pct": play.resign_disabled, "resign_threshold": play.resign_threshold, "virtual_losses": 1,
             "eval_games": self.metric.samples if self.config.evaluation.metric == "win_rate" else 0,
             "board_size": self.config.game.board_size, "search": play.search, "opponent": self.config.evaluation.opponent,
@@ -208,8 +211,6 @@ class MinigoBenchmark(PreparedBenchmark):
         iteration, place = divmod(step, self.steps_per_epoch)
         made = max(0, place - self._gates - self._plays) * self.config.data.updates_per_step
         return float(self._schedule(iteration * self.config.data.updates + made))
-
-    # Cost -------------------------------------------------------------------------------------------------------
 
     def samples_in(self, spec: PyTree) -> int:
         """Positions that the network sees in a step: of the batches, or of the search; games that have ended are counted too."""
@@ -235,7 +236,7 @@ class MinigoBenchmark(PreparedBenchmark):
         state = jax.eval_shape(self.init, key_data_shape(self.config.rng_impl))
         rules = self.agent.rules
         evaluate = self.agent.evaluate_fn
-        position = jax.eval_shape(lambda: jax.tree.map(lambda leaf: leaf[None], rules.start()))
+        position = jax.eval_shape(lambda: starts(rules, 1))
         key = jax.eval_shape(lambda: jax.random.key(0))
         return count_flops(lambda variables, *arguments: evaluate(variables)(*arguments), variables_of(state), position, key)
 

@@ -55,7 +55,7 @@ def restored(config: ConfigDict, data_dir: Path, folder: Path, *, experience: bo
     Raises:
       UserError: there is no checkpoint, or it is not one of this config's network.
     """
-    from jax_mlperf.benchmarks.minigo import benchmark_on_one_device
+    from jax_mlperf.benchmarks.minigo import benchmark_on_one_device  # here: minigo imports this module for its opponents
 
     benchmark = benchmark_on_one_device(config, data_dir)
     run = int(match[1]) if (match := _RUN.fullmatch(folder.name)) else 0

@@ -17,7 +17,7 @@ from jax_mlperf.data import pro_games
 from jax_mlperf.errors import UserError
 from jax_mlperf.ops.hash_rng import key_data_shape
 from jax_mlperf.selfplay.agent import Agent, Variables
-from jax_mlperf.selfplay.match import Player, play_match, random_player, searching_player
+from jax_mlperf.selfplay.match import ChooseFn, play_match, random_player, searching_player
 from jax_mlperf.selfplay.move_prediction import found, replayed
 from jax_mlperf.types import PyTree
 
@@ -81,7 +81,7 @@ class WinRate:
     def __init__(self, config: ConfigDict, agent: Agent, data_dir: Path) -> None:
         self._agent, self._data_dir, self._settings = agent, data_dir, config.evaluation
         self._opponent = None if config.evaluation.opponent == RANDOM else Path(config.evaluation.opponent)
-        self._pairs = max(1, config.evaluation.games // 2)
+        self._pairs = config.evaluation.games // 2
         self.samples = 2 * self._pairs
         self.host_data_spec: PyTree = ()
         if self._opponent:
@@ -112,7 +112,7 @@ class WinRate:
         """Games won."""
         settings = self._settings
         ours = searching_player(self._agent, variables, settings.readouts, settings.resign_threshold)
-        theirs: Player = random_player(self._agent.rules)
+        theirs: ChooseFn = random_player(self._agent.rules)
         if self._opponent:
             theirs = searching_player(self._their_agent, data, settings.readouts, settings.resign_threshold)
         won = play_match(self._agent.rules, ours, theirs, len(rows), key)

@@ -5,11 +5,11 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from jax_mlperf.benchmarks.config_checks import LARGEST, check_bounds, check_dtype
-from jax_mlperf.benchmarks.network import Network
 from jax_mlperf.errors import UserError
 from jax_mlperf.go.features import plane_count
 from jax_mlperf.go.rules import Rules
 from jax_mlperf.models.go_net import GoNet
+from jax_mlperf.models.network import Network
 from jax_mlperf.search.types import DirichletNoise
 from jax_mlperf.selfplay.agent import Agent, SearchSettings
 from jax_mlperf.selfplay.games import PlaySettings

@@ -20,12 +20,12 @@ from jax_mlperf.benchmark import LogEntry, Quality, Topology, TrainState
 from jax_mlperf.benchmarks.config_checks import LARGEST, check_bounds, check_dtype
 from jax_mlperf.benchmarks.ncf_data import check_whole, settings
 from jax_mlperf.benchmarks.ncf_sampling import resident_data, training_pairs
-from jax_mlperf.benchmarks.network import Network
 from jax_mlperf.benchmarks.prepared import PreparedBenchmark
 from jax_mlperf.data import movielens
 from jax_mlperf.errors import UserError
 from jax_mlperf.losses import sigmoid_cross_entropy
 from jax_mlperf.metrics.hit_rate import gain, rank
+from jax_mlperf.models.network import Network
 from jax_mlperf.models.neumf import TABLES, NeuMF, Part, first_layer_from_tables, forward_flops
 from jax_mlperf.models.neumf_loss import blocked_loss
 from jax_mlperf.ops.hash_rng import key_implementation

@@ -16,7 +16,6 @@ from ml_collections import ConfigDict
 from input_pipelines.imagenet import ImageNetData
 from input_pipelines.imagenet_crops import RandomCrop
 from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, Quality, Topology, TrainState
-from jax_mlperf.benchmarks.network import Network
 from jax_mlperf.benchmarks.resnet50_checks import check_config, check_samples
 from jax_mlperf.benchmarks.resnet50_data import settings
 from jax_mlperf.benchmarks.resnet50_optimizer import ResNet50Optimizer
@@ -24,6 +23,7 @@ from jax_mlperf.data.imagenet import prepared_folder, raw_folder
 from jax_mlperf.errors import UserError
 from jax_mlperf.flops import count_flops
 from jax_mlperf.losses import softmax_cross_entropy
+from jax_mlperf.models.network import Network
 from jax_mlperf.models.resnet import ResNet
 from jax_mlperf.models.resnet_names import mlperf_names
 from jax_mlperf.models.resnet_weights import from_torchvision

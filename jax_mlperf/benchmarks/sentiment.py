@@ -15,7 +15,6 @@ from ml_collections import ConfigDict
 
 from jax_mlperf.benchmark import LogEntry, Quality, Topology, TrainState
 from jax_mlperf.benchmarks.config_checks import LARGEST, check_bounds, check_dtype
-from jax_mlperf.benchmarks.network import Network
 from jax_mlperf.benchmarks.prepared import PreparedBenchmark
 from jax_mlperf.benchmarks.sentiment_data import settings
 from jax_mlperf.data import imdb
@@ -24,6 +23,7 @@ from jax_mlperf.data.sampling import TrainOrder, eval_batches
 from jax_mlperf.errors import UserError
 from jax_mlperf.flops import count_flops
 from jax_mlperf.losses import softmax_cross_entropy
+from jax_mlperf.models.network import Network
 from jax_mlperf.models.ngram_classifier import NgramClassifier, log_count_ratios
 from jax_mlperf.models.sentence_conv import SentenceConv
 from jax_mlperf.models.stacked_lstm import StackedLstm

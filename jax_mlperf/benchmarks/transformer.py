@@ -18,13 +18,13 @@ from ml_collections import ConfigDict
 from input_pipelines.translation import BatchShape, TranslationData, bucket_shapes
 from jax_mlperf.averaging import averaged, with_snapshots
 from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, Quality, Topology, TrainState
-from jax_mlperf.benchmarks.network import Network
 from jax_mlperf.benchmarks.transformer_data import settings
 from jax_mlperf.data.transformer import packing_folder, prepared_folder, required_files
 from jax_mlperf.errors import UserError
 from jax_mlperf.flops import count_flops
 from jax_mlperf.losses import smoothed_cross_entropy
 from jax_mlperf.metrics.bleu import corpus_bleu
+from jax_mlperf.models.network import Network
 from jax_mlperf.models.transformer import Transformer
 from jax_mlperf.models.transformer_decoding import translate
 from jax_mlperf.ops.hash_rng import key_data_shape, key_implementation

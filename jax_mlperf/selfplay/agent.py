@@ -6,12 +6,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jax_mlperf.benchmarks.network import Network
 from jax_mlperf.go.features import PlaneKind, planes
 from jax_mlperf.go.rules import Position, Rules
 from jax_mlperf.go.symmetries import SYMMETRIES, apply_planes, undo_policy
 from jax_mlperf.models.go_net import GoNet
 from jax_mlperf.models.go_net_inference import fold, infer
+from jax_mlperf.models.network import Network
 from jax_mlperf.search.gumbel import gumbel_search
 from jax_mlperf.search.puct import Version, puct_search
 from jax_mlperf.search.types import DirichletNoise, EvaluateFn, Evaluation, Found
@@ -99,4 +99,4 @@ class Agent:
         logits, value = evaluate(positions, key)
         legal = jax.vmap(self.rules.legal)(positions)
         policy = jax.nn.softmax(jnp.where(legal, logits, -jnp.inf), axis=-1)
-        return Found(legal.astype(jnp.int32), policy, value, jnp.argmax(policy, axis=-1).astype(jnp.int32))
+        return Found(jnp.zeros(legal.shape, jnp.int32), policy, value, jnp.argmax(policy, axis=-1).astype(jnp.int32))

@@ -5,6 +5,7 @@ games to their ends. Facts: `mlcommons/training@ea50328d:reinforcement/tensorflo
 """
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
@@ -80,12 +81,21 @@ class Recorded(NamedTuple):
     policy: jax.Array
 
 
+def starts(rules: Rules, games: int) -> Position:
+    """The empty board, [games] times."""
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (games, *leaf.shape)), rules.start())
+
+
+def moved_where(plays: jax.Array, after: Position, before: Position) -> Position:
+    """The positions after a move in the games that make one, bool [G], and those before it in the others."""
+    return jax.tree.map(functools.partial(jax.vmap(jnp.where), plays), after, before)
+
+
 def no_games(rules: Rules, games: int) -> Games:
     """Games that have all ended without a move: what there is before the first iteration."""
-    start = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (games, *leaf.shape)), rules.start())
     no, none = jnp.zeros((games,), bool), jnp.zeros((games,), jnp.int8)
     actions = jnp.full((games, rules.max_moves), NO_ACTION, jnp.int16)
-    return Games(start, actions, ~no, none, no, no, no, none)
+    return Games(starts(rules, games), actions, ~no, none, no, no, no, none)
 
 
 def new_games(rules: Rules, settings: PlaySettings, games: int, key: jax.Array) -> Games:
@@ -124,7 +134,7 @@ def play_move(agent: Agent, settings: PlaySettings, variables: Variables, games:
     winner = jnp.where(over, jax.vmap(rules.winner)(moved), jnp.where(resigns, -side, games.winner))
     recorded = Recorded(position.board, _target(agent, settings, found, number).astype(jnp.float16))
     return Games(
-        _where(plays, moved, position),
+        moved_where(plays, moved, position),
         jax.lax.dynamic_update_index_in_dim(games.actions, jnp.where(plays, action, NO_ACTION).astype(jnp.int16), number, 1),
         games.ended | resigns | over, winner.astype(jnp.int8), games.resigned | resigns, games.may_resign, games.held_out,
         jnp.where(hopeless & (games.would_resign == 0), side, games.would_resign).astype(jnp.int8)), recorded
@@ -147,8 +157,3 @@ def _target(agent: Agent, settings: PlaySettings, found: Found, number: jax.Arra
     flattened = found.policy**settings.target_exponent
     flattened = flattened / flattened.sum(axis=-1, keepdims=True)
     return jnp.where(number < settings.target_moves, flattened, found.policy)
-
-
-def _where(chosen: jax.Array, new: Position, old: Position) -> Position:
-    """Leaves of `new` in the games that are chosen, bool [G]."""
-    return jax.tree.map(lambda a, b: jnp.where(chosen.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, old)

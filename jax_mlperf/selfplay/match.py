@@ -8,9 +8,10 @@ import jax.numpy as jnp
 
 from jax_mlperf.go.rules import Position, Rules
 from jax_mlperf.selfplay.agent import Agent, Variables
+from jax_mlperf.selfplay.games import moved_where, starts
 
 
-class Choice(NamedTuple):
+class Choices(NamedTuple):
     """What a player does in B positions.
 
     Attributes:
@@ -22,7 +23,7 @@ class Choice(NamedTuple):
     resigns: jax.Array
 
 
-Player = Callable[[Position, jax.Array], Choice]  # (positions [B], key)
+ChooseFn = Callable[[Position, jax.Array], Choices]  # a player: (positions [B], key)
 
 
 class _Board(NamedTuple):
@@ -32,26 +33,26 @@ class _Board(NamedTuple):
     winner: jax.Array
 
 
-def searching_player(agent: Agent, variables: Variables, readouts: int, resign_threshold: float) -> Player:
+def searching_player(agent: Agent, variables: Variables, readouts: int, resign_threshold: float) -> ChooseFn:
     """Plays the most visited move, without noise, and resigns when its root's mean value is below the threshold."""
-    def choose(positions: Position, key: jax.Array) -> Choice:
+    def choose(positions: Position, key: jax.Array) -> Choices:
         found = agent.search(variables, positions, key, readouts)
-        return Choice(found.action, found.value < resign_threshold)
+        return Choices(found.action, found.value < resign_threshold)
 
     return choose
 
 
-def random_player(rules: Rules) -> Player:
+def random_player(rules: Rules) -> ChooseFn:
     """Plays any legal move, the pass among them, with equal probability, and never resigns."""
-    def choose(positions: Position, key: jax.Array) -> Choice:
+    def choose(positions: Position, key: jax.Array) -> Choices:
         legal = jax.vmap(rules.legal)(positions)
         action = jax.random.categorical(key, jnp.where(legal, 0.0, -jnp.inf)).astype(jnp.int32)
-        return Choice(action, jnp.zeros(action.shape, bool))
+        return Choices(action, jnp.zeros(action.shape, bool))
 
     return choose
 
 
-def play_match(rules: Rules, first: Player, second: Player, pairs: int, key: jax.Array) -> jax.Array:
+def play_match(rules: Rules, first: ChooseFn, second: ChooseFn, pairs: int, key: jax.Array) -> jax.Array:
     """Games that `first` wins as black and as white, int32 [2, pairs] of 0 and 1.
 
     In each turn either player moves in one half of the games, so that both work on batches of `pairs`.
@@ -62,8 +63,7 @@ def play_match(rules: Rules, first: Player, second: Player, pairs: int, key: jax
       pairs: half of the games.
       key: of the players.
     """
-    start = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (pairs, *leaf.shape)), rules.start())
-    board = _Board(start, jnp.zeros((pairs,), jnp.int8))
+    board = _Board(starts(rules, pairs), jnp.zeros((pairs,), jnp.int8))
 
     def turn(carry: tuple[_Board, _Board, jax.Array]) -> tuple[_Board, _Board, jax.Array]:
         as_black, as_white, number = carry
@@ -80,7 +80,7 @@ def play_match(rules: Rules, first: Player, second: Player, pairs: int, key: jax
     return jnp.stack([as_black.winner > 0, as_white.winner < 0]).astype(jnp.int32)
 
 
-def _moved(rules: Rules, board: _Board, player: Player, key: jax.Array) -> _Board:
+def _moved(rules: Rules, board: _Board, player: ChooseFn, key: jax.Array) -> _Board:
     """The games after the player's move, in those that go on."""
     choice = player(board.position, key)
     side = jax.vmap(rules.to_play)(board.position)
@@ -89,6 +89,4 @@ def _moved(rules: Rules, board: _Board, player: Player, key: jax.Array) -> _Boar
     over = plays & jax.vmap(rules.ended)(after)
     resigned = (board.winner == 0) & choice.resigns
     winner = jnp.where(over, jax.vmap(rules.winner)(after), jnp.where(resigned, -side, board.winner)).astype(jnp.int8)
-    position = jax.tree.map(lambda new, old: jnp.where(plays.reshape(-1, *[1] * (new.ndim - 1)), new, old),
-                            after, board.position)
-    return _Board(position, winner)
+    return _Board(moved_where(plays, after, board.position), winner)

@@ -6,6 +6,7 @@ bytes. The shape does not depend on how long games are, nor on the number of dev
 
 import dataclasses
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -100,7 +101,17 @@ def positions_to_learn(window: Window, newest: jax.Array, settings: SampleSettin
     seen = ends[-1]
     if settings.positions:  # the last game may reach beyond
         seen = ends[jnp.minimum(jnp.searchsorted(ends, settings.positions), len(ends) - 1)]
-    return jnp.ceil(seen * jnp.float32(settings.kept)).astype(jnp.int32), seen
+    most_learned, _ = _most(window, settings)
+    return jnp.minimum(jnp.ceil(seen * jnp.float32(settings.kept)).astype(jnp.int32), most_learned), seen
+
+
+def _most(window: Window, settings: SampleSettings) -> tuple[int, int]:
+    """What `positions_to_learn` gives at most: a permutation of far fewer numbers than it is made for takes many walks."""
+    games, places, moves = window.boards.shape[:3]
+    seen = games * places * moves
+    if settings.positions:
+        seen = min(seen, settings.positions + moves)
+    return math.ceil(seen * settings.kept), seen
 
 
 def drawn(window: Window, newest: jax.Array, first: jax.Array, count: int, key: jax.Array, settings: SampleSettings,
@@ -118,9 +129,10 @@ def drawn(window: Window, newest: jax.Array, first: jax.Array, count: int, key: 
     """
     subset_key, order_key, symmetry_key = jax.random.split(key, 3)
     learned, seen = positions_to_learn(window, newest, settings)
+    most_learned, most_seen = _most(window, settings)
     numbers = first + jnp.arange(count, dtype=jnp.int32)
-    index = _shuffled(order_key, numbers, jnp.maximum(learned, 1), window)
-    chosen = permute(_words(subset_key), index, jnp.maximum(seen, 1), most=_capacity(window)).astype(jnp.int32)
+    index = _shuffled(order_key, numbers, jnp.maximum(learned, 1), most_learned)
+    chosen = permute(_words(subset_key), index, jnp.maximum(seen, 1), most=most_seen).astype(jnp.int32)
     game, place, number = _located(window, newest, chosen)
     symmetries = jnp.zeros((count,), jnp.int32)
     if settings.symmetries:
@@ -149,20 +161,16 @@ def _located(window: Window, newest: jax.Array, index: jax.Array) -> tuple[jax.A
     return row % games, (newest - row // games) % places, index - (ends[row] - lengths[row])
 
 
-def _shuffled(key: jax.Array, numbers: jax.Array, count: jax.Array, window: Window) -> jax.Array:
-    """Where numbers [B] stand in an endless row of shuffles of range(count); count is traced."""
+def _shuffled(key: jax.Array, numbers: jax.Array, count: jax.Array, most: int) -> jax.Array:
+    """Where numbers [B] stand in an endless row of shuffles of range(count); count, int32 [], is at most `most`."""
     # A shuffle's key must be the same for all its numbers: the batched keys of rbg are not.
     shuffles = jax.random.wrap_key_data(_words(key), impl="threefry2x32")
 
     def one(number: jax.Array) -> jax.Array:
         words = jax.random.key_data(jax.random.fold_in(shuffles, number // count))
-        return permute(words, number % count, count, most=_capacity(window))
+        return permute(words, number % count, count, most=most)
 
     return jax.vmap(one)(numbers)
-
-
-def _capacity(window: Window) -> int:
-    return window.boards.shape[0] * window.boards.shape[1] * window.boards.shape[2]
 
 
 def _words(key: jax.Array) -> jax.Array:

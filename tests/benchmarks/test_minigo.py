@@ -16,6 +16,7 @@ from jax_mlperf.config import load_config
 from jax_mlperf.errors import UserError
 from jax_mlperf.ops.hash_rng import key_data_shape
 from jax_mlperf.selfplay.agent import Variables
+from jax_mlperf.selfplay.games import no_games
 from jax_mlperf.selfplay.window import Examples
 
 WIN_RATE = ("evaluation.metric=win_rate", "data.source=none", "evaluation.opponent=random")
@@ -187,6 +188,19 @@ def test_an_evaluation_and_the_step_after_it_draw_other_numbers():
     benchmark.train_step(state, {"gate": 1}, ())
     benchmark.train_step(dataclasses.replace(state, step=jnp.int32(8)), {"gate": 1}, ())
     assert len({np.asarray(jax.random.key_data(key)).tobytes() for key in keys}) == 3
+
+
+def test_a_game_that_is_resigned_before_its_first_move_is_a_game():
+    """Black gives up at once; one game goes on, one has a winner after four moves, and one has not begun yet."""
+    benchmark = create(*SMALL)
+    benchmark.metric.right = lambda *_: jnp.int32(0)
+    games = no_games(benchmark.agent.rules, 4)
+    games = games._replace(ended=np.array([True, False, True, True]), winner=np.int8([-1, 0, 1, 0]),
+                           resigned=np.array([True, False, False, False]), may_resign=np.array([True, True, False, False]),
+                           position=games.position._replace(moves=np.int16([0, 3, 4, 0])))
+    counts = benchmark._sums(None, games, None, (), jax.random.key(0))
+    assert {name: int(count) for name, count in counts.items() if count} == {
+        "games": 2, "black_wins": 1, "resigned": 1, "moves": 7, "played_out": 1}
 
 
 @pytest.mark.parametrize(("single_pass", "made"), [(True, (3, 2)), (False, (3, 3))])

@@ -10,10 +10,10 @@ from resident import Resident
 
 from jax_mlperf import benchmarks
 from jax_mlperf.benchmark import Topology
-from jax_mlperf.benchmarks.network import Network
 from jax_mlperf.benchmarks.sentiment import _padded_to_the_longest
 from jax_mlperf.config import load_config
 from jax_mlperf.errors import UserError
+from jax_mlperf.models.network import Network
 from jax_mlperf.models.stacked_lstm import StackedLstm
 from jax_mlperf.ops.ragged import Ragged
 from jax_mlperf.plan.communication import collectives

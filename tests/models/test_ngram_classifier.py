@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_mlperf.benchmarks.network import Network
 from jax_mlperf.losses import softmax_cross_entropy
+from jax_mlperf.models.network import Network
 from jax_mlperf.models.ngram_classifier import NgramClassifier, log_count_ratios
 from jax_mlperf.ops.ragged import Ragged
 

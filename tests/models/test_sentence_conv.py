@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax_mlperf.benchmarks.network import Network
+from jax_mlperf.models.network import Network
 from jax_mlperf.models.sentence_conv import SentenceConv
 from jax_mlperf.ops.ragged import Ragged
 

@@ -46,3 +46,27 @@ def test_the_closed_config_fits_and_reduces_its_gradients_only(reference, topolo
     wanted = sum(leaf.size * 4 for leaf in jax.tree.leaves(reduced)) if devices > 1 else 0
     found = sum(group["bytes"] for group in step["collectives"])
     assert 0.99 * wanted <= found <= wanted + 1024, "two biases with one gradient are reduced once; the loss comes on top"
+
+
+# Their numbers divide over 32 devices, which those of the closed config do not.
+MINIGO_4X8 = ("division=open", "selfplay.games=2048", "data.batch_size=64", "data.updates_per_step=25")
+
+
+@pytest.mark.parametrize(("topology", "devices", "overrides"), [("1", 1, ()), ("4x8", 32, MINIGO_4X8)])
+def test_minigo_fits_plays_where_its_games_are_and_reduces_gradients_and_batch_statistics_only(topology, devices, overrides):
+    config = load_config("minigo", overrides)
+    plans = json.loads(plan_config(config, Path("absent"), target="h200", topology=topology, as_json=True))
+    assert list(plans) == [*(f"train_step ({batch})" for batch in (
+        "gate scalar", "iteration scalar, move scalar", "iteration scalar, update scalar")), "eval_step"]
+    assert all(plan["memory_bytes"]["fits"] for plan in plans.values())
+    for plan in plans.values():
+        convolutions = [product for product in plan["products"] if product["kind"] == "convolution"]
+        assert convolutions and {product["dtype"] for product in convolutions} == {"bf16"}
+    assert {group["kind"] for plan in plans.values() for group in plan["collectives"]} == ({"all-reduce"} if devices > 1 else set())
+    travels = [sum(group["bytes"] for group in plan["collectives"]) for plan in plans.values()]
+    assert travels[:2] + travels[3:] == ([4, 4, 7 * 4] if devices > 1 else [0, 0, 0]), "a count, a count, and those of an evaluation"
+    state = jax.eval_shape(benchmarks.create(config, Topology(devices), Path("absent")).init, key_data_shape(config.rng_impl))
+    gradients, statistics = (sum(leaf.size * 4 for leaf in jax.tree.leaves(tree)) for tree in (state.params, state.model_state))
+    found = travels[2] / config.data.updates_per_step
+    # The statistics three times: sums over the batch forward and backward, and the running ones.
+    assert 0.99 * (gradients + statistics) <= found <= gradients + 3 * statistics + 64 if devices > 1 else found == 0

@@ -8,7 +8,7 @@ import numpy as np
 from selfplay.toy_rules import ACTIONS, PASS, Rules
 
 from jax_mlperf.search.types import Found
-from jax_mlperf.selfplay.match import Choice, play_match, random_player, searching_player
+from jax_mlperf.selfplay.match import Choices, play_match, random_player, searching_player
 
 RULES, PAIRS, MOVES = Rules(), 3, 6
 # [moves, pairs]: what a player does in the game's move number i, whatever its colour.
@@ -20,7 +20,7 @@ NEVER = np.zeros((MOVES, PAIRS), bool)
 def scripted(script, positions, key):
     game = jnp.arange(len(positions.moves))
     actions, resigns = (jnp.asarray(table)[positions.moves, game] for table in script)
-    return Choice(actions, resigns)
+    return Choices(actions, resigns)
 
 
 @jax.jit

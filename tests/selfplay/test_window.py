@@ -106,7 +106,7 @@ def kept():
 BATCH = 32
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5, 6))
+@functools.partial(jax.jit, static_argnums=(3, 4, 5, 6))
 def _draw(window, first, key, share, positions, symmetries, planes):
     settings = SampleSettings(positions, share, symmetries, planes)
     return drawn(window, NEWEST, first, BATCH, key, settings, RULES), positions_to_learn(window, NEWEST, settings)
@@ -120,7 +120,7 @@ def draw(window, count, share=1.0, positions=0, symmetries=False, planes="agz", 
     parts = []
     for first in range(0, count, BATCH):
         key = jax.random.key(seed, impl=impl)
-        examples, numbers = jax.device_get(_draw(window, np.int32(first), key, np.float32(share), positions, symmetries, planes))
+        examples, numbers = jax.device_get(_draw(window, np.int32(first), key, share, positions, symmetries, planes))
         parts.append(examples)
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts), tuple(map(int, numbers))
 
