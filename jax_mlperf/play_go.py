@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from jax_mlperf import gtp
 from jax_mlperf.benchmarks.minigo import benchmark_on_one_device
 from jax_mlperf.benchmarks.minigo_checkpoint import config_of, restored
-from jax_mlperf.benchmarks.minigo_settings import agent_of, rules_of
+from jax_mlperf.benchmarks.minigo_settings import MOST_READOUTS, agent_of, rules_of
 from jax_mlperf.benchmarks.minigo_steps import variables_of
 from jax_mlperf.config import config_reference
 from jax_mlperf.errors import UserError, printable
@@ -32,7 +32,6 @@ from jax_mlperf.workdir import Workdir
 # In place of config.game.max_moves, so that the search never starts where the game has ended. Not more than it takes, as
 # under superko every position has so many hashes.
 LONGEST_GAME = 10_000
-MOST_READOUTS = 100_000  # a node takes some KB
 
 
 class NetworkPlayer:

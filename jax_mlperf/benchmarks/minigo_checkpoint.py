@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from jax_mlperf.benchmark import TrainState
 from jax_mlperf.benchmarks.minigo_settings import RANDOM
 from jax_mlperf.checkpoint import Checkpoints
+from jax_mlperf.config import load_config
 from jax_mlperf.errors import UserError
 from jax_mlperf.parallel.mesh import make_mesh
 from jax_mlperf.programs import state_target
@@ -31,9 +32,25 @@ def config_of(folder: Path) -> ConfigDict:
       UserError: it is no work folder, or one of another benchmark.
     """
     content = Workdir(_workdir(folder)).recorded_config()
+    if not isinstance(content, dict):
+        raise UserError(f"{_workdir(folder) / 'config.json'} is damaged: it holds no config; give another work folder")
     if content.get("benchmark") != "minigo":
         raise UserError(f"{folder} is a work folder of {content.get('benchmark')!r}, not of minigo")
+    lacking = _lacking(content, load_config("minigo").to_dict())
+    if lacking:
+        raise UserError(f"{_workdir(folder) / 'config.json'} is damaged, or of another version: it has no {lacking}; give "
+                        "another work folder")
     return ConfigDict(_with_tuples(content)).lock()
+
+
+def _lacking(content: dict[str, Any], known: dict[str, Any], prefix: str = "") -> str:
+    """The first key of `known` that is missing, or stands for no section where it should; "" for none."""
+    for key, value in known.items():
+        if key not in content or (isinstance(value, dict) and not isinstance(content[key], dict)):
+            return prefix + key
+        if isinstance(value, dict) and (lacking := _lacking(content[key], value, f"{prefix}{key}.")):
+            return lacking
+    return ""
 
 
 def _with_tuples(value: Any) -> Any:
@@ -58,23 +75,37 @@ def restored(config: ConfigDict, data_dir: Path, folder: Path, *, experience: bo
     from jax_mlperf.benchmarks.minigo import benchmark_on_one_device  # here: minigo imports this module for its opponents
 
     benchmark = benchmark_on_one_device(config, data_dir)
-    run = int(match[1]) if (match := _RUN.fullmatch(folder.name)) else 0
-    path = Workdir(_workdir(folder)).run_folder(run) / "checkpoints"
-    if not path.is_dir():
-        raise UserError(f"{_workdir(folder)} has no run {run} with checkpoints; train first with run.py")
+    path = check_trained(folder)
     checkpoints = Checkpoints(path, keep=config.checkpoints_kept, read_only=True)
     try:
         newest = checkpoints.latest_step()
         if newest is None:
-            raise UserError(f"run {run} in {_workdir(folder)} has no checkpoint yet; train until its first evaluation")
+            raise UserError(f"{path} has no whole checkpoint; train until the first evaluation")
         target = state_target(benchmark, make_mesh(1, 1, jax.local_devices()[:1]))
         if not experience:
             target = dataclasses.replace(target, experience={})
         return checkpoints.restore(newest, target)[0]
-    except (KeyError, ValueError) as error:
-        raise UserError(f"the checkpoint in {path} does not fit the config beside it: {str(error).splitlines()[0]}") from error
+    except (KeyError, ValueError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"the checkpoint in {path} is damaged, or does not fit the config beside it: {reason}") from error
     finally:
         checkpoints.close()
+
+
+def check_trained(folder: Path) -> Path:
+    """The folder of the checkpoints of WORKDIR or WORKDIR/run_N; of run 0 where it does not name one.
+
+    Raises:
+      UserError: there is none, or no checkpoint in it.
+    """
+    workdir = _workdir(folder)
+    run = int(match[1]) if (match := _RUN.fullmatch(folder.name)) else 0
+    path = Workdir(workdir).run_folder(run) / "checkpoints"
+    if not path.is_dir():
+        raise UserError(f"{workdir} has no run {run} with checkpoints; train first with run.py")
+    if not any(entry.name.isdigit() for entry in path.iterdir()):
+        raise UserError(f"run {run} in {workdir} has no checkpoint yet; train until its first evaluation")
+    return path
 
 
 def alone(config: ConfigDict) -> ConfigDict:
@@ -96,6 +127,7 @@ def check_initial_weights(config: ConfigDict) -> None:
         return
     folder = Path(config.model.initial_weights)
     theirs = config_of(folder)
+    check_trained(folder)
     for key in _ARCHITECTURE:
         section, name = key.split(".")
         if theirs[section][name] != config[section][name]:

@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jax_mlperf.benchmark import Topology
-from jax_mlperf.benchmarks.minigo_checkpoint import config_of, variables_from
+from jax_mlperf.benchmarks.minigo_checkpoint import check_trained, config_of, variables_from
 from jax_mlperf.benchmarks.minigo_settings import RANDOM, agent_of
 from jax_mlperf.data import pro_games
 from jax_mlperf.errors import UserError
@@ -86,6 +86,7 @@ class WinRate:
         self.host_data_spec: PyTree = ()
         if self._opponent:
             self._config = config_of(self._opponent)
+            check_trained(self._opponent)
             their_agent = agent_of(self._config)
             theirs, ours = their_agent.rules, agent.rules
             if theirs.size != ours.size:

@@ -21,6 +21,9 @@ _CHOICES = {
     "optimizer.name": ("sgd",), "optimizer.decayed": ("not_biases", "not_biases_nor_offsets"),
     "evaluation.metric": ("move_prediction", "win_rate"),
 }
+MOST_READOUTS = 100_000  # a node takes some KB
+_READOUTS = ("selfplay.readouts", "gating.readouts", "evaluation.readouts")
+_MOST_KOMI = 361  # all points of the largest board
 _THRESHOLDS = ("selfplay.resign_threshold", "gating.resign_threshold", "evaluation.resign_threshold")
 _SHARES = ("selfplay.noise_weight", "selfplay.resign_disabled", "selfplay.holdout", "replay.kept", "gating.threshold")
 _AT_LEAST_ONE = (
@@ -34,13 +37,19 @@ _BOUNDS = (
     *((key, ">=", 0) for key in (*_SHARES, *_AT_LEAST_ZERO)), *((key, "<=", 1) for key in _SHARES),
     *((key, ">=", 1) for key in _AT_LEAST_ONE),
     *((key, "<=", LARGEST) for key in (*_AT_LEAST_ONE, *_AT_LEAST_ZERO)),
-    *((key, "<=", 0) for key in _THRESHOLDS),
-    ("selfplay.dirichlet_alpha", ">", 0), ("selfplay.target_exponent", ">", 0), ("selfplay.holdout", "<", 1),
+    *((key, "<=", 0) for key in _THRESHOLDS), *((key, "<=", MOST_READOUTS) for key in _READOUTS),
+    ("selfplay.dirichlet_alpha", ">", 0), ("selfplay.dirichlet_alpha", "<=", 1000),
+    ("selfplay.target_exponent", ">", 0), ("selfplay.holdout", "<", 1),
     ("replay.kept", ">", 0), ("game.max_moves", "<=", 2**15 - 1),
     ("model.bn_momentum", ">=", 0), ("model.bn_momentum", "<", 1), ("model.bn_epsilon", ">", 0),
     ("optimizer.learning_rates", ">", 0), ("optimizer.boundaries", ">=", 0), ("optimizer.boundaries", "<=", LARGEST),
     ("optimizer.momentum", ">=", 0), ("optimizer.momentum", "<", 1),
     ("optimizer.weight_decay", ">=", 0), ("optimizer.value_weight", ">=", 0),
+    ("quality_target", ">", 0), ("quality_target", "<=", 1),
+    # What nobody means: float32 overflows, or a network takes hours to build.
+    ("game.komi", ">=", -_MOST_KOMI), ("game.komi", "<=", _MOST_KOMI), ("selfplay.target_exponent", "<=", 4),
+    ("optimizer.learning_rates", "<=", 1e6), ("optimizer.value_weight", "<=", 1e6),
+    ("model.blocks", "<=", 1000), ("model.filters", "<=", 2**16), ("model.value_width", "<=", 2**16),
 )
 
 
@@ -66,6 +75,8 @@ def check(config: ConfigDict) -> None:
     if len(rates) != len(boundaries) + 1 or list(boundaries) != sorted(set(boundaries)):
         raise UserError(f"config.optimizer.boundaries is {boundaries!r}, must increase and be one fewer than the "
                         f"{len(rates)} config.optimizer.learning_rates")
+    if not all(type(boundary) is int for boundary in boundaries):
+        raise UserError(f"config.optimizer.boundaries is {boundaries!r}, must be whole numbers: of updates made")
     if config.data.updates % config.data.updates_per_step:
         raise UserError(f"config.data.updates is {config.data.updates}, must be a multiple of config.data.updates_per_step, "
                         f"which is {config.data.updates_per_step}")

@@ -11,7 +11,7 @@ from jax_mlperf.errors import UserError
 from jax_mlperf.mlperf.checking.check_set import check_set
 from jax_mlperf.mlperf.checking.checker_rulesets import OWN, rulesets_that_know
 from jax_mlperf.mlperf.reading.result_set import ResultSet
-from jax_mlperf.mlperf.scoring.scoring_rules import rule_of_set, ruleset_of
+from jax_mlperf.mlperf.scoring.scoring_rules import is_minigo_v05, rule_of_set, ruleset_of
 from jax_mlperf.mlperf.scoring.selection import select
 from jax_mlperf.mlperf.submission.reproduction import command_of
 from jax_mlperf.mlperf.submission.submission_files import Entry
@@ -43,6 +43,10 @@ def package_ruleset(sets: Sequence[ResultSet], wanted: str) -> str:
         if not any(run.benchmark for run in result_set.runs):
             raise UserError(f"{result_set.folder}: its logs name no benchmark (submission_benchmark), so it cannot be submitted; "
                             "leave it out")
+        if any(is_minigo_v05(run.facts) for run in result_set.runs):
+            raise UserError(f"{result_set.folder}: its target is minigo's of v0.5, 40 % of the professionals' moves, but the "
+                            "rules that MLPerf's checkers know have the win rate of later rounds, so it cannot be submitted; "
+                            "leave it out (score and check know its rules)")
         known = set(rulesets_that_know(result_set.benchmark)) - {OWN}
         if not known:
             raise UserError(f"{result_set.folder}: none of the rules that MLPerf's checkers know has the benchmark "

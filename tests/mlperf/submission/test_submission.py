@@ -245,3 +245,14 @@ def test_logs_of_other_rounds_and_benchmarks(tmp_path):
     file.write_text(text.replace('"value": "resnet"', '"value": "sentiment"'))
     with pytest.raises(UserError, match="none of the rules that MLPerf's checkers know has the benchmark sentiment"):
         package_ruleset(read_result_sets([file]), "")
+
+
+def test_minigo_of_the_first_round_is_refused_before_the_checkers_see_it(tmp_path):
+    file = write_run(tmp_path / "result_0.txt", "minigo")
+    assert package_ruleset(read_result_sets([file]), "") == "2.1.0"
+    line = json.loads(file.read_text().splitlines()[0].removeprefix(":::MLLOG "))
+    target = {**line, "key": "quality_target", "value": {"targets": {"": 0.4}, "higher_is_better": True, "strict": False}}
+    file.write_text(f":::MLLOG {json.dumps(target)}\n{file.read_text()}")
+    for wanted in ("", "2.1.0"):
+        with pytest.raises(UserError, match="its target is minigo's of v0.5, .* so it cannot be submitted; leave it out"):
+            package_ruleset(read_result_sets([file]), wanted)
