@@ -168,7 +168,7 @@ def decay_mask(params: PyTree, decayed: Decayed) -> PyTree:
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
     with_kernel = {path[:-1] for path, leaf in leaves if leaf.ndim > 1}
-    with_scale = {path[:-1] for path, leaf in leaves if path[-1].key == "scale"}
+    with_scale = {path[:-1] for path, leaf in leaves if path and path[-1].key == "scale"}
     rules: dict[str, Callable[[Any, jax.Array], bool]] = {
         "not_batch_norm": lambda path, leaf: path[:-1] in with_kernel,
         "not_biases": lambda path, leaf: path[-1].key != "bias" or path[:-1] in with_scale,

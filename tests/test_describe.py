@@ -37,6 +37,7 @@ def test_text_shows_every_fact(closed):
     assert all(key.replace("_", " ") in text for key in closed)
 
 
+@pytest.mark.slow
 def test_reference_schedule_and_base_model(tmp_path):
     config = load_config(TRANSFORMER + ":base", ["optimizer.warmup_steps=16000", "model.d_model=1024"])
     rates = describe(config, tmp_path, steps=(1, 1000, 8000, 16_000, 32_000))["learning_rate"]

@@ -158,6 +158,7 @@ def test_dispatch_size_and_accumulation_do_not_change_what_is_learned(tmp_path, 
     jax.tree.map(lambda left, right: np.testing.assert_allclose(left, right, rtol=2e-5, atol=1e-6), params, learned)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("data", "fsdp"), [
     pytest.param(8, 1, marks=pytest.mark.slow), pytest.param(1, 8, marks=pytest.mark.slow), (2, 4)])
 def test_eight_devices_learn_what_one_learns(tmp_path, one_device, data, fsdp):

@@ -154,6 +154,7 @@ def test_recipes_that_do_not_exist_are_refused():
         load_config("resnet50:lamb")
 
 
+@pytest.mark.slow
 def test_describe_tells_the_facts_of_the_closed_benchmark(tmp_path):
     facts = describe(load_config("resnet50"), tmp_path, devices=8)
     assert facts["parameters"] == 25_557_032 and facts["parameter_tensors"] == 161

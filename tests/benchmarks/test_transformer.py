@@ -51,6 +51,7 @@ def assert_alike(left, right):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), left[1].params, right[1].params)
 
 
+@pytest.mark.slow
 def test_eight_devices_do_what_one_does(eight_devices, one_device):
     assert_alike(after_steps(*eight_devices, count=3), one_device)
 
@@ -84,6 +85,7 @@ def test_devices_drop_different_elements(data_dir):
     assert abs(float(metrics["loss"]) - float(alone["loss"])) > 1e-4, "two copies of the rows, two masks"
 
 
+@pytest.mark.slow
 def test_data_parallelism_all_reduces_the_gradients_and_nothing_else(eight_devices):
     benchmark, mesh, step = eight_devices
     found = collectives(step)

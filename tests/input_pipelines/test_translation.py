@@ -198,6 +198,7 @@ def test_mistakes(folder, tmp_path):
         TranslationData(folder, batching="bucketed", batch_size=8, max_length=2)
 
 
+@pytest.mark.slow
 def test_useful_share_of_packed_multi30k(shared_data, tmp_path):
     raw = str(shared_data / "multi30k")
     settings = transformer.Settings("m", ("train",), "test_2016_flickr", vocab_size=8192, raw_dir=raw)

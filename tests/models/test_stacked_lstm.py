@@ -124,6 +124,7 @@ def test_second_lstm_alone_runs_backwards(model):
     assert moved == [False, True, False]
 
 
+@pytest.mark.slow
 def test_every_parameter_has_a_gradient(model, tokens):
     graph, params = nnx.split(model, nnx.Param)
     gradients = jax.jit(jax.grad(lambda p: jnp.square(nnx.merge(graph, p)(tokens, LENGTHS)).sum()))(params)

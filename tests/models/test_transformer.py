@@ -195,6 +195,7 @@ def loss_and_gradient(model, batch):
     return jax.jit(jax.value_and_grad(loss))(params)
 
 
+@pytest.mark.slow
 def test_gradient_reaches_every_parameter_and_half_precision_agrees(pairs):
     """Every row of the embedding included: the logits use them all."""
     batch = packed([pairs[:3], [pairs[3]]], 16)

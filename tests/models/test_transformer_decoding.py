@@ -45,6 +45,7 @@ def teacher_forced(model, sources, targets):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_steps_equal_teacher_forcing(model, sources):
     """With 3 beams that carry different sentences: every beam's past is its own."""
     beams = 3

@@ -160,6 +160,7 @@ def test_nothing_finished_returns_the_best_alive():
     assert float(result.scores[0, 0]) == pytest.approx(log_prob / float(length_norm(6, 0.6)), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_cache_follows_its_hypothesis():
     """A model that reads its whole history from `beams` and, through the ancestry, from `shared`."""
     batch, beams, length, vocab = 3, 4, 6, 6

@@ -89,6 +89,7 @@ def test_same_logits(ours, pairs, from_tables):
     np.testing.assert_allclose(logits, theirs, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_same_parameters_after_two_steps(ours, pairs):
     """Loss, all gradients and Adam."""
     graph, params = ours

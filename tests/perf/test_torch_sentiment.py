@@ -91,6 +91,7 @@ def test_same_logits(ours, ragged):
     np.testing.assert_allclose(logits[in_length_order()], theirs, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_same_parameters_after_two_steps(ours, ragged):
     """Loss, all gradients and lazy Adam; epsilon stands elsewhere in PyTorch's dense Adam, which small gradients feel a little."""
     graph, params = ours

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import mctx
 import numpy as np
 import pytest
-from search.toy_game import Placing, Table, batch
+from toy_game import Placing, Table, batch
 
 from jax_mlperf.search import gumbel, gumbel_search
 from jax_mlperf.search.tree import NONE

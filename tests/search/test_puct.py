@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
-from search.plain_puct import plain_puct
-from search.toy_game import Placing, Table, batch
+from plain_puct import plain_puct
+from toy_game import Placing, Table, batch
 
 from jax_mlperf.search import DirichletNoise, puct, puct_search
 from jax_mlperf.search.puct import exploration, exploration_rate

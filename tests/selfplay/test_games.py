@@ -6,7 +6,7 @@ import functools
 import jax
 import numpy as np
 import pytest
-from selfplay.toy_rules import ACTIONS, PASS, Rules
+from toy_rules import ACTIONS, PASS, Rules
 
 from jax_mlperf.search.types import DirichletNoise, Found
 from jax_mlperf.selfplay.agent import SearchSettings

@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from selfplay.toy_rules import ACTIONS, PASS, Rules
+from toy_rules import ACTIONS, PASS, Rules
 
 from jax_mlperf.search.types import Found
 from jax_mlperf.selfplay.match import Choices, play_match, random_player, searching_player
