@@ -54,6 +54,7 @@ def multi30k_counts(shared_data):
     return count_tokens([shared_data / "multi30k" / "train.en", shared_data / "multi30k" / "train.de"])
 
 
+@pytest.mark.slow
 def test_multi30k_vocabularies(multi30k_counts, shared_data):
     assert (len(multi30k_counts), multi30k_counts.total()) == (28_138, 746_364)
     builder = VocabularyBuilder(multi30k_counts)

@@ -161,6 +161,7 @@ def gradients(model, planes, policy, result):
     return nnx.value_and_grad(loss)(model)
 
 
+@pytest.mark.slow
 def test_gradient_reaches_all_but_the_biases_that_batch_norm_takes_away(drawn):
     rng = np.random.default_rng(3)
     batch = planes_of(rng, 8), rng.dirichlet(np.ones(26), 8).astype(np.float32), rng.choice(np.float32([-1, 1]), 8)

@@ -46,6 +46,7 @@ def test_parameter_counts(vocab, embedding, filters, count):
     assert count == vocab * embedding + 7 * embedding * filters + 2 * filters + 4 * filters + 2
 
 
+@pytest.mark.slow
 def test_initial_values():
     params, _ = jax.jit(network(5_147).init)(jax.random.key(1))
     for name, limit in (("embedding", 0.031182), ("kernel_a", 0.038273), ("kernel_b", 0.034233), ("output_a", 0.076472)):

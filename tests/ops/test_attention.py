@@ -45,6 +45,7 @@ def plain(query, key, value, mask):
     return jnp.einsum("bhts,bshd->bthd", jax.nn.softmax(logits), value)
 
 
+@pytest.mark.slow
 def test_gradients_equal_automatic_ones():
     arrays = qkv(T, T)
     segments = jnp.asarray(TARGETS)
