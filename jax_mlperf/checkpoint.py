@@ -75,5 +75,15 @@ class Checkpoints:
         self._manager.close()
 
 
+def restore_newest(folder: Path, target: TrainState) -> TrainState | None:
+    """The state of the newest complete checkpoint in a folder, as `Checkpoints.restore`, or None; the folder is only read."""
+    checkpoints = Checkpoints(folder, keep=1, read_only=True)
+    try:
+        newest = checkpoints.latest_step()
+        return None if newest is None else checkpoints.restore(newest, target)[0]
+    finally:
+        checkpoints.close()
+
+
 def _to_dict(state: TrainState) -> dict[str, Any]:
     return {field.name: getattr(state, field.name) for field in dataclasses.fields(state) if field.name != "experience"}

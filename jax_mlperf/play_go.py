@@ -170,9 +170,8 @@ def write_games(config: ConfigDict, data_dir: Path, workdir: Path, run: int, cou
     _check_minigo("games", config)
     if count is not None and count < 1:
         raise UserError(f"--count={count} must be at least 1")
-    _check_run(config, workdir, run)
+    trained = _check_run(config, workdir, run)  # its sizes are those of the checkpoint
     _make_folder(out)  # before a replay window is read, which may be large
-    trained = config_of(workdir)  # the sizes of what the checkpoint holds
     state = restored(trained, data_dir, _run_folder(workdir, run), experience=True)
     iteration = iteration_of(trained, data_dir, int(state.step))
     if iteration < 1:
@@ -205,10 +204,9 @@ def _result(winner: int, resigned: bool, repeated: bool, score: float) -> str:
     """What SGF calls RE; "" while the game goes on."""
     if not winner:
         return ""
-    colour = "B" if winner == BLACK else "W"
     if resigned or repeated:
-        return f"{colour}+{'R' if resigned else 'F'}"
-    return f"{colour}+{abs(score):g}" if score else "0"
+        return f"{'B' if winner == BLACK else 'W'}+{'R' if resigned else 'F'}"
+    return sgf.area_result(score)
 
 
 def iteration_of(config: ConfigDict, data_dir: Path, step: int) -> int:
@@ -236,11 +234,13 @@ def _check_minigo(verb: str, config: ConfigDict) -> None:
         raise UserError(f"{verb} needs a minigo config, not one of {config.benchmark}")
 
 
-def _check_run(config: ConfigDict, workdir: Path, run: int) -> None:
+def _check_run(config: ConfigDict, workdir: Path, run: int) -> ConfigDict:
+    """The config that the folder was trained with."""
     if run < 0:
         raise UserError(f"--run={run} must be at least 0")
-    config_of(workdir)
+    trained = config_of(workdir)
     Workdir(workdir).check_owner(config, sections=("model", "game"))
+    return trained
 
 
 def _run_folder(workdir: Path, run: int) -> Path:

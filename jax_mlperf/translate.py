@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from jax_mlperf.benchmark import Topology, TrainState
 from jax_mlperf.benchmarks.transformer import TransformerBenchmark
-from jax_mlperf.checkpoint import Checkpoints
+from jax_mlperf.checkpoint import restore_newest
 from jax_mlperf.data.subtokenizer import EOS_ID
 from jax_mlperf.errors import UserError
 from jax_mlperf.parallel.mesh import make_mesh
@@ -51,12 +51,8 @@ def translate_lines(config: ConfigDict, data_dir: Path, workdir: Path, run: int,
 
 
 def _newest_state(benchmark: TransformerBenchmark, folder: Workdir, run: int) -> TrainState:
-    checkpoints = Checkpoints(folder.run_folder(run) / "checkpoints", keep=benchmark.config.checkpoints_kept,
-                              read_only=True)
-    try:
-        newest = checkpoints.latest_step()
-        if newest is None:
-            raise UserError(f"run {run} in {folder.path} has no checkpoint yet; train until its first evaluation")
-        return checkpoints.restore(newest, state_target(benchmark, make_mesh(1, 1, jax.devices()[:1])))[0]
-    finally:
-        checkpoints.close()
+    target = state_target(benchmark, make_mesh(1, 1, jax.devices()[:1]))
+    state = restore_newest(folder.run_folder(run) / "checkpoints", target)
+    if state is None:
+        raise UserError(f"run {run} in {folder.path} has no checkpoint yet; train until its first evaluation")
+    return state

@@ -52,6 +52,20 @@ def rounds_of(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, 
     return times
 
 
+def medians_in_turn(calls: Sequence[Callable[[], Any]], seconds: float) -> list[float]:
+    """Median seconds of each call, in turn for about `seconds` altogether; the first of each warms up.
+
+    Of processor time on a CPU, which what else the machine does hardly changes; of wall time elsewhere.
+    """
+    times: list[list[Seconds]] = [[] for _ in calls]
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times[0]) < 4:
+        for call, taken in zip(calls, times, strict=True):
+            taken.append(timed(call))
+    on_cpu = jax.default_backend() == "cpu"
+    return [values.processor if on_cpu else values.wall for values in (median(taken[1:]) for taken in times)]
+
+
 def make_benchmark(config: ConfigDict, data_dir: Path, devices: int) -> Benchmark:
     """The benchmark on the first so many devices; its prepared data must be there."""
     mesh = make_mesh(-1, 1, jax.devices()[:devices])

@@ -11,8 +11,6 @@ in how many games black has won: with superko it must be pgx's.
 
 import argparse
 import dataclasses
-import functools
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import jax
 import jax.numpy as jnp
+from benchmark_step import medians_in_turn
 from pgx.go import Go, State
 
 from jax_mlperf.go.rules import Position, Rules
@@ -50,7 +49,7 @@ def measured(forms: dict[str, Games], games: int, moves: int, seconds: float) ->
     """A line for each form."""
     numbers = jnp.arange(games, dtype=jnp.uint32)
     compiled, compiling = zip(*(_compiled(form, numbers) for form in forms.values()), strict=True)
-    medians = _timed([functools.partial(run, numbers) for run in compiled], seconds)
+    medians = medians_in_turn([lambda run=run: run(numbers).block_until_ready() for run in compiled], seconds)
     for name, run, spent, median in zip(forms, compiled, compiling, medians, strict=True):
         per_move, won = median / games / moves, int(jnp.sum(run(numbers) > 0))
         yield (f"{games:7}  {name:14}{1 / per_move:12.0f}{1e6 * per_move:11.2f}{medians[0] / median:8.2f}{spent:11.1f}{won:11}")
@@ -100,19 +99,6 @@ def _compiled(form: Games, numbers: jax.Array) -> tuple[Games, float]:
     start = time.process_time()
     compiled = jax.jit(form).lower(numbers).compile()
     return compiled, time.process_time() - start
-
-
-def _timed(calls: list[Callable[[], jax.Array]], seconds: float) -> list[float]:
-    """Median seconds of each, in turn for about `seconds` altogether."""
-    clock = time.process_time if jax.default_backend() == "cpu" else time.perf_counter
-    times: list[list[float]] = [[] for _ in calls]
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[0]) < 4:
-        for call, list_ in zip(calls, times, strict=True):
-            start = clock()
-            call().block_until_ready()
-            list_.append(clock() - start)
-    return [statistics.median(list_[1:]) for list_ in times]
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ wall time it hardly depends on what else the machine does), of wall time elsewhe
 """
 
 import argparse
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import jax
 import jax.numpy as jnp
 import mctx
+from benchmark_step import medians_in_turn
 
 from jax_mlperf.search import Evaluation, gumbel_search, puct_search
 
@@ -115,19 +114,6 @@ def our_forms(game: Endless, readouts: int) -> dict[str, Callable[[Line, jax.Arr
     return {"puct": puct, "gumbel": gumbel}
 
 
-def timed(calls: list[Callable[[], None]], seconds: float) -> list[float]:
-    """Median seconds of each, in turn for about `seconds` altogether."""
-    clock = time.process_time if jax.default_backend() == "cpu" else time.perf_counter
-    times: list[list[float]] = [[] for _ in calls]
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[0]) < 4:
-        for call, list_ in zip(calls, times, strict=True):
-            start = clock()
-            call()
-            list_.append(clock() - start)
-    return [statistics.median(list_[1:]) for list_ in times]
-
-
 def main() -> None:
     """Parses flags, measures, prints a line a number of readouts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -146,7 +132,8 @@ def main() -> None:
         for name in ours:
             pair = [jax.jit(form[name]).lower(lines, key).compile() for form in (theirs, ours)]
             same = bool(jnp.all(pair[0](lines, key) == pair[1](lines, key)))
-            before, after = timed([lambda run=run: jax.block_until_ready(run(lines, key)) for run in pair], arguments.seconds)
+            calls = [lambda run=run: jax.block_until_ready(run(lines, key)) for run in pair]
+            before, after = medians_in_turn(calls, arguments.seconds)
             scale = 1e6 / readouts / arguments.batch
             cells.append(f"{scale * before:16.2f}{scale * after:8.2f}{before / after:7.2f}{same!s:>13}")
         print(f"{readouts:24}" + "".join(cells), flush=True)

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 from jax.sharding import PartitionSpec
-from toy_benchmark import FEATURES, WEIGHTS, ToyBenchmark, toy_config
+from toy_benchmark import FEATURES, WEIGHTS, ToyBenchmark, final_state, toy_config
 
 from jax_mlperf.benchmark import LogEntry, Topology
 from jax_mlperf.checkpoint import Checkpoints
@@ -74,13 +74,6 @@ class Interrupted(Collecting):
         if step == 11 and threading.current_thread() is threading.main_thread():
             os.kill(os.getpid(), signal.SIGTERM)
         return super().next_eval_step(step)
-
-
-def final_state(folder, benchmark, mesh):
-    checkpoints = Checkpoints(folder / "run_0" / "checkpoints", keep=2)
-    state, _ = checkpoints.restore(checkpoints.latest_step(), state_target(benchmark, mesh))
-    checkpoints.close()
-    return state
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,11 @@ import numpy as np
 import optax
 import pytest
 from jax.sharding import PartitionSpec
-from toy_benchmark import FEATURES, WEIGHTS, ToyBenchmark, toy_config
+from toy_benchmark import FEATURES, WEIGHTS, ToyBenchmark, final_state, toy_config
 
 from jax_mlperf.benchmark import LogEntry, Topology, TrainState
-from jax_mlperf.checkpoint import Checkpoints
 from jax_mlperf.ops.hash_rng import key_implementation
 from jax_mlperf.parallel.mesh import BATCH_AXES, make_mesh
-from jax_mlperf.programs import state_target
 from jax_mlperf.supervised import LossOutput, supervised_step
 from jax_mlperf.trainer import train
 
@@ -65,13 +63,6 @@ class Resident(ToyBenchmark):
 
     def closing_entries(self):
         return [LogEntry("toy_closing", 3)]
-
-
-def final_state(workdir, benchmark, mesh):
-    checkpoints = Checkpoints(workdir / "run_0" / "checkpoints", keep=2)
-    state, _ = checkpoints.restore(checkpoints.latest_step(), state_target(benchmark, mesh))
-    checkpoints.close()
-    return state
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,9 @@ import signal
 import jax
 import numpy as np
 import pytest
-from toy_benchmark import ToyBenchmark, toy_config
+from toy_benchmark import ToyBenchmark, final_state, toy_config
 
 from jax_mlperf.benchmark import Topology
-from jax_mlperf.checkpoint import Checkpoints
 from jax_mlperf.errors import UserError
 from jax_mlperf.parallel.mesh import make_mesh
 from jax_mlperf.programs import state_target
@@ -27,11 +26,8 @@ def log_lines(path):
     return [json.loads(line.removeprefix(":::MLLOG ")) for line in path.read_text().splitlines()]
 
 
-def final_params(workdir, benchmark, mesh, run=0):
-    checkpoints = Checkpoints(workdir / f"run_{run}" / "checkpoints", keep=2)
-    state, _ = checkpoints.restore(checkpoints.latest_step(), state_target(benchmark, mesh))
-    checkpoints.close()
-    return jax.device_get(state.params)
+def final_params(workdir, benchmark, mesh):
+    return jax.device_get(final_state(workdir, benchmark, mesh).params)
 
 
 def test_trains_to_the_target_and_logs_in_order(tmp_path, one_device):

@@ -9,8 +9,10 @@ import optax
 from ml_collections import ConfigDict
 
 from jax_mlperf.benchmark import Benchmark, DataFile, LogEntry, Quality, Topology, TrainState
+from jax_mlperf.checkpoint import restore_newest
 from jax_mlperf.config import base_config
 from jax_mlperf.ops.hash_rng import key_implementation
+from jax_mlperf.programs import state_target
 from jax_mlperf.supervised import LossOutput, supervised_step
 
 FEATURES = 6
@@ -25,6 +27,11 @@ def toy_config(**values) -> ConfigDict:
                    "accumulation_steps": 1, "hidden": 64})
     config.update(values)
     return config.lock()
+
+
+def final_state(workdir, benchmark, mesh, run=0):
+    """What the newest checkpoint of a run holds, on a mesh."""
+    return restore_newest(workdir / f"run_{run}" / "checkpoints", state_target(benchmark, mesh))
 
 
 class ToyBenchmark(Benchmark):

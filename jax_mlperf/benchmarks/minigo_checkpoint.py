@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from jax_mlperf.benchmark import TrainState
 from jax_mlperf.benchmarks.minigo_settings import RANDOM
-from jax_mlperf.checkpoint import Checkpoints
+from jax_mlperf.checkpoint import restore_newest
 from jax_mlperf.config import load_config
 from jax_mlperf.errors import UserError
 from jax_mlperf.parallel.mesh import make_mesh
@@ -76,20 +76,17 @@ def restored(config: ConfigDict, data_dir: Path, folder: Path, *, experience: bo
 
     benchmark = benchmark_on_one_device(config, data_dir)
     path = check_trained(folder)
-    checkpoints = Checkpoints(path, keep=config.checkpoints_kept, read_only=True)
+    target = state_target(benchmark, make_mesh(1, 1, jax.local_devices()[:1]))
+    if not experience:
+        target = dataclasses.replace(target, experience={})
     try:
-        newest = checkpoints.latest_step()
-        if newest is None:
-            raise UserError(f"{path} has no whole checkpoint; train until the first evaluation")
-        target = state_target(benchmark, make_mesh(1, 1, jax.local_devices()[:1]))
-        if not experience:
-            target = dataclasses.replace(target, experience={})
-        return checkpoints.restore(newest, target)[0]
+        state = restore_newest(path, target)
     except (KeyError, ValueError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"the checkpoint in {path} is damaged, or does not fit the config beside it: {reason}") from error
-    finally:
-        checkpoints.close()
+    if state is None:
+        raise UserError(f"{path} has no whole checkpoint; train until the first evaluation")
+    return state
 
 
 def check_trained(folder: Path) -> Path:

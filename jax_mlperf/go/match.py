@@ -84,8 +84,7 @@ class Match(Generic[P]):
 
     def score(self) -> str:
         """The area score of the board as it stands, with komi: "B+3.5", "W+10" or "0"."""
-        score = self.player.score(self.position) - self.komi
-        return f"{'B' if score > 0 else 'W'}+{abs(score):g}" if score else "0"
+        return sgf.area_result(self.player.score(self.position) - self.komi)
 
     def record(self, name: str) -> sgf.Game:
         """The game so far.

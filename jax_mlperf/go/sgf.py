@@ -58,6 +58,11 @@ class _Property(NamedTuple):
     start: int
 
 
+def area_result(score: float) -> str:
+    """What SGF, and GTP's final_score, call the result of black's score, komi included: "B+3.5", "W+10" or "0"."""
+    return f"{'B' if score > 0 else 'W'}+{abs(score):g}" if score else "0"
+
+
 def write(game: Game) -> str:
     """The text of a record, to be stored as UTF-8.
 
