@@ -90,7 +90,7 @@ class Benchmark(abc.ABC):
     Attributes that subclasses set in `__init__`:
       name: the MLPerf name of the benchmark.
       quality: metrics and targets.
-      global_batch_size: samples in one training step over all devices (rows, when rows are packed).
+      global_batch_size: samples in one training step over all devices, as the rules of the benchmark count them.
       train_samples, eval_samples: samples in one epoch, and in one evaluation.
       steps_per_epoch: training steps in one pass over the data; a fraction where a batch may hold the end of one epoch and
         the beginning of the next.
@@ -237,6 +237,10 @@ class Benchmark(abc.ABC):
         """The epoch number that the log gives for `step` updates: whole at the step that ends an epoch."""
         epoch = math.floor(step / self.steps_per_epoch + _SLACK)
         return epoch if _whole(epoch * self.steps_per_epoch) == step else round(step / self.steps_per_epoch, 3)
+
+    def elapsed(self, step: int) -> str:
+        """How far `step` updates are, in words."""
+        return f"epoch {self.epoch_num(step):g}"
 
     def prepare_command(self) -> str:
         """The command that makes the missing data files."""

@@ -92,12 +92,12 @@ class Progress:
         self.restart(step)
         return values
 
-    def quality(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
-        """Shows the result of an evaluation."""
+    def quality(self, step: int, elapsed: str, metrics: Mapping[str, float]) -> None:
+        """Shows the result of an evaluation; `elapsed` is `Benchmark.elapsed`."""
         self._quality = "  ".join(f"{name} {value:#.4g}" for name, value in metrics.items())
         if self._scalars:
             self._scalars.add(step, {f"eval/{name}": value for name, value in metrics.items()})
-        self.message(f"step {step}  epoch {epoch:g}  {self._quality}")
+        self.message(f"step {step}  {elapsed}  {self._quality}")
 
     def message(self, text: str) -> None:
         """A line that stays."""

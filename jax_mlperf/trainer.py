@@ -335,7 +335,7 @@ class Run:
         elif self.benchmark.quality.reached(metrics):
             return self._stop(True, "the target was reached", as_asked=True)
         elif self.step >= self.benchmark.max_steps():
-            return self._stop(False, f"the target was not reached within {self.benchmark.epoch_num(self.step):g} epochs")
+            return self._stop(False, f"the target was not reached by {self.benchmark.elapsed(self.step)}")
         self.state = self.benchmark.after_evaluation(self.state, metrics)
         self._log_block_stop()
         self._log_block_start()
@@ -355,7 +355,7 @@ class Run:
             self.log.event(entry.key, entry.value, **(entry.metadata or {}), epoch_num=epoch)
         self.log.end("eval_stop", epoch_num=epoch)
         self.record.quality.append((self.step, metrics))
-        self.progress.quality(self.step, epoch, metrics)
+        self.progress.quality(self.step, benchmark.elapsed(self.step), metrics)
         self.phases.lap("evaluate")
         return metrics
 

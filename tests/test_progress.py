@@ -64,7 +64,7 @@ def test_a_terminal_gets_one_line_that_is_written_over():
     assert stream.getvalue() == (
         f"{CLEAR}step 10/10000  loss 2.500  16 samples/s  MFU 25.0%  at most 5:33:00 to go"
         f"{CLEAR}step 20/10000  loss 1.250  64 samples/s  MFU 100.0%  at most 1:23:10 to go")
-    progress.quality(20, 2, {"bleu": 24.567})
+    progress.quality(20, "epoch 2", {"bleu": 24.567})
     assert stream.getvalue().endswith(f"{CLEAR}step 20  epoch 2  bleu 24.57\n")
     progress.restart(20)
     advance(progress, clock, 30, 20.0)
@@ -79,7 +79,7 @@ def test_plain_lines_come_no_closer_than_the_interval():
     shown = [line.split("/")[0] for line in stream.getvalue().splitlines()]
     assert shown == ["step 1", "step 4", "step 7"]
     assert "\r" not in stream.getvalue()
-    progress.quality(8, 0.5, {"bleu": 1.0})  # never held back
+    progress.quality(8, "epoch 0.5", {"bleu": 1.0})  # never held back
     progress.message("resuming")
     assert stream.getvalue().splitlines()[-2:] == ["step 8  epoch 0.5  bleu 1.000", "resuming"]
 
@@ -88,7 +88,7 @@ def test_other_processes_show_nothing_but_count_alike(capsys):
     clock = Clock()
     progress = make(None, clock)
     assert advance(progress, clock, 10, 20.0)["samples_per_second"] == pytest.approx(16.0)
-    progress.quality(10, 1, {"bleu": 1.0})
+    progress.quality(10, "epoch 1", {"bleu": 1.0})
     progress.message("resuming")
     assert capsys.readouterr() == ("", "")
 
@@ -99,7 +99,7 @@ def test_the_event_file_holds_what_was_shown(tmp_path):
     progress = make(None, clock, scalars=scalars)
     advance(progress, clock, 10, 20.0)
     advance(progress, clock, 20, 10.0, loss=0.5)
-    progress.quality(20, 2, {"bleu": 12.5})
+    progress.quality(20, "epoch 2", {"bleu": 12.5})
     scalars.close()
     (file,) = (tmp_path / "tensorboard").iterdir()
     assert file.name == "events.out.tfevents.1000000"
