@@ -1,11 +1,13 @@
 """Multi-head attention over packed rows: cuDNN flash kernel where possible, else plain XLA."""
 
+import inspect
+from functools import partial
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-from jax_mlperf.ops.dropout import dropout
+from jax_mlperf.ops.dropout import dropout, survivors_scale
 
 Implementation = Literal["auto", "xla", "cudnn"]
 
@@ -34,38 +36,58 @@ def segment_mask(query_segmentation: jax.Array, key_segmentation: jax.Array, cau
     return mask[:, None]
 
 
-@jax.custom_vjp
 def _probabilities(query: jax.Array, key: jax.Array, mask: jax.Array) -> jax.Array:
-    """softmax(q k^T) [B, H, T, S]: logits and softmax in float32, result in the inputs' dtype."""
-    logits = jnp.einsum("bthd,bshd->bhts", query, key, preferred_element_type=jnp.float32)
+    """softmax(q k^T) [B, H, T, S] of scaled queries [B, H, T, D]: logits and softmax in float32, result in the inputs' dtype."""
+    logits = jnp.einsum("bhtd,bhsd->bhts", query, key, preferred_element_type=jnp.float32)
     return jax.nn.softmax(jnp.where(mask, logits, MASKED_LOGIT), axis=-1).astype(query.dtype)
 
 
-def _probabilities_forward(
-    query: jax.Array, key: jax.Array, mask: jax.Array
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array]]:
+_Residuals = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
+
+
+def _forward(
+    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array, dropout_key: jax.Array | None, rate: float
+) -> tuple[jax.Array, _Residuals]:
     probabilities = _probabilities(query, key, mask)
-    return probabilities, (query, key, probabilities)
+    dropped = dropout(probabilities, rate, dropout_key)
+    out = jnp.einsum("bhts,bhsd->bhtd", dropped, value)
+    return out, (query, key, value, jnp.where(dropped > 0, probabilities, -probabilities), out)
 
 
-def _probabilities_backward(
-    residuals: tuple[jax.Array, jax.Array, jax.Array], gradient: jax.Array
-) -> tuple[jax.Array, jax.Array, None]:
-    """Saves one array, not two, and keeps both products in the inputs' dtype, where autodiff makes them
-    float32.
+def _backward(
+    rate: float, residuals: _Residuals, gradient: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, None, None]:
+    """Of arrays [B, H, T, S] only the probabilities are kept, in the inputs' dtype, negative where dropped.
+
+    Autodiff keeps them before and after dropout, and makes two of the products float32. The sum over keys of a
+    query's probabilities times their gradients is out * gradient summed over D (Dao et al. 2022, appendix B.2).
 
     Where the mask hides a key its probability is 0, and so is its logit's gradient. A row with every key
     hidden is uniform; it is a padded query, whose gradient is 0 because its loss has weight 0.
     """
-    query, key, probabilities = residuals
-    weighted = probabilities.astype(jnp.float32) * gradient.astype(jnp.float32)
-    gradient_logits = weighted - probabilities.astype(jnp.float32) * weighted.sum(axis=-1, keepdims=True)
+    query, key, value, signed, out = residuals
+    # Else XLA keeps what is computed from them here, and their float32 values, from the forward pass on.
+    signed = jax.lax.optimization_barrier(signed)
+    scale = survivors_scale(rate)
+    dropped = jnp.where(signed > 0, signed * jnp.asarray(scale, signed.dtype), jnp.zeros((), signed.dtype))
+    gradient_value = jnp.einsum("bhts,bhtd->bhsd", dropped, gradient)
+    gradient_dropped = jnp.einsum("bhtd,bhsd->bhts", gradient, value).astype(jnp.float32)
+    wide = signed.astype(jnp.float32)
+    sums = (out.astype(jnp.float32) * gradient.astype(jnp.float32)).sum(axis=-1, keepdims=True)
+    gradient_logits = jnp.abs(wide) * (jnp.where(wide > 0, gradient_dropped * scale, 0.0) - sums)
     gradient_logits = gradient_logits.astype(query.dtype)
-    gradient_query = jnp.einsum("bhts,bshd->bthd", gradient_logits, key)
-    return gradient_query, jnp.einsum("bhts,bthd->bshd", gradient_logits, query), None
+    gradient_query = jnp.einsum("bhts,bhsd->bhtd", gradient_logits, key)
+    return gradient_query, jnp.einsum("bhts,bhtd->bhsd", gradient_logits, query), gradient_value, None, None
 
 
-_probabilities.defvjp(_probabilities_forward, _probabilities_backward)
+@partial(jax.custom_vjp, nondiff_argnums=(5,))
+def _attend(
+    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array, dropout_key: jax.Array | None, rate: float
+) -> jax.Array:
+    return _forward(query, key, value, mask, dropout_key, rate)[0]
+
+
+_attend.defvjp(_forward, _backward)
 
 
 def _attention_xla(
@@ -76,9 +98,10 @@ def _attention_xla(
     rate: float,
     dropout_key: jax.Array | None,
 ) -> jax.Array:
+    """Heads come before slots in all products: XLA's CPU products of the other order cost up to 1.5 times as much."""
     scaled = query * jnp.asarray(query.shape[-1] ** -0.5, query.dtype)
-    probabilities = dropout(_probabilities(scaled, key, mask), rate, dropout_key)
-    return jnp.einsum("bhts,bshd->bthd", probabilities, value)
+    by_head = (array.swapaxes(1, 2) for array in (scaled, key, value))
+    return _attend(*by_head, mask, dropout_key, 0.0 if dropout_key is None else rate).swapaxes(1, 2)
 
 
 def _cudnn_fits(query: jax.Array, key: jax.Array) -> bool:
@@ -87,6 +110,26 @@ def _cudnn_fits(query: jax.Array, key: jax.Array) -> bool:
     head_dim = query.shape[-1]
     half = query.dtype in (jnp.bfloat16, jnp.float16)
     return jax.default_backend() == "gpu" and half and even and head_dim <= 128 and head_dim % 8 == 0
+
+
+def _attention_cudnn_dropout(
+    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array, rate: float, seed: int
+) -> jax.Array:
+    """cuDNN's kernel with dropout on the probabilities, through the function under jax.nn.dot_product_attention."""
+    try:
+        from jax._src.cudnn.fused_attention_stablehlo import MaskType, dot_product_attention
+
+        known = inspect.signature(dot_product_attention).parameters
+        if not {"mask", "scale", "mask_type", "seed", "dropout_rate"} <= known.keys():
+            raise ImportError
+    except ImportError as error:
+        raise ValueError(
+            f"cuDNN attention with dropout needs a private function that JAX {jax.__version__} has changed: use "
+            "implementation='auto' or rate 0"
+        ) from error
+    return dot_product_attention(
+        query, key, value, mask=mask, scale=query.shape[-1] ** -0.5, mask_type=MaskType.NO_MASK, seed=seed, dropout_rate=rate
+    )
 
 
 def attention(
@@ -99,15 +142,20 @@ def attention(
     causal: bool = False,
     dropout_rate: float = 0.0,
     dropout_key: jax.Array | None = None,
+    cudnn_seed: int = 0,
     implementation: Implementation = "auto",
 ) -> jax.Array:
     """softmax(q k^T / sqrt(D)) v within segments (Vaswani et al. 2017, section 3.2.1).
 
-    "auto" takes cuDNN on a GPU for 16-bit inputs without dropout, and XLA for all else. JAX's public
-    `dot_product_attention` has no dropout argument; the private function under it has one, but with a seed
-    that is a constant of the compiled program, so every step would drop the same elements. The closed
-    division fixes attention dropout at 0.1, hence trains on the XLA path: float32 softmax, probabilities kept
-    once in the inputs' dtype for the backward pass, dropout mask recomputed there.
+    "auto" takes cuDNN on a GPU for 16-bit inputs without dropout, and XLA for all else: float32 softmax,
+    probabilities kept once in the inputs' dtype for the backward pass, the dropout mask as their sign.
+
+    cuDNN's dropout has to be asked for by name. Its seed is a constant of the compiled program, beside which XLA
+    keeps an offset on the device that every execution advances (stream_executor/cuda/cuda_dnn.cc). So every
+    step drops other elements; but calls of one seed in a step share them, a resumed run starts at offset 0
+    again and is not the uninterrupted one, and a backward pass fits its forward pass only where both run
+    equally often (not under jax.checkpoint). JAX's public `dot_product_attention` does not pass it on; the
+    private function under it does.
 
     Args:
       query: [B, T, H, D]; the dtype of all three is the dtype of the two matrix products.
@@ -115,24 +163,24 @@ def attention(
       query_segmentation, key_segmentation: int [B, T] and [B, S], see `segment_mask`.
       causal: also hide later slots; T must equal S.
       dropout_rate, dropout_key: dropout on the probabilities, off when the key is None.
+      cudnn_seed: takes the key's place under "cudnn"; different for every call in a step.
       implementation: "xla", "cudnn" or "auto".
 
     Returns:
       [B, T, H, D] in the inputs' dtype.
 
     Raises:
-      ValueError: "cudnn" was asked for together with dropout, or `causal` with T != S.
+      ValueError: `causal` with T != S, or "cudnn" with dropout where this version of JAX has another private
+        function.
     """
     if causal and query.shape[1] != key.shape[1]:
         raise ValueError(
             f"causal attention needs as many queries as keys, got {query.shape[1]} and {key.shape[1]}"
         )
     drops = dropout_key is not None and dropout_rate > 0.0
-    if implementation == "cudnn" and drops:
-        raise ValueError(
-            "cuDNN attention has no dropout in JAX's public API: use implementation='xla' or rate 0"
-        )
     mask = segment_mask(query_segmentation, key_segmentation, causal)
+    if implementation == "cudnn" and drops:
+        return _attention_cudnn_dropout(query, key, value, mask, dropout_rate, cudnn_seed)
     if implementation == "cudnn" or (implementation == "auto" and not drops and _cudnn_fits(query, key)):
         return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation="cudnn")
     return _attention_xla(query, key, value, mask, dropout_rate, dropout_key)

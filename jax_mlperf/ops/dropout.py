@@ -4,6 +4,18 @@ import jax
 import jax.numpy as jnp
 
 
+def _threshold(rate: float) -> int:
+    """The 16-bit numbers below this drop an element."""
+    if not 0.0 <= rate < 1.0:
+        raise ValueError(f"dropout rate must be in [0, 1), got {rate}")
+    return min(round(rate * 2**16), 2**16 - 1)
+
+
+def survivors_scale(rate: float) -> float:
+    """What `dropout` multiplies the elements with that it keeps."""
+    return 1.0 / (1.0 - _threshold(rate) / 2**16)
+
+
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     """Zeroes elements of x with probability `rate`, divides the others by 1 - rate (Srivastava et al. 2014).
 
@@ -21,9 +33,7 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     Raises:
       ValueError: rate is outside [0, 1).
     """
-    if not 0.0 <= rate < 1.0:
-        raise ValueError(f"dropout rate must be in [0, 1), got {rate}")
-    threshold = min(round(rate * 2**16), 2**16 - 1)
+    threshold = _threshold(rate)
     if key is None or threshold == 0:
         return x
     folds = 2 if x.ndim and x.shape[-1] % 2 == 0 else 1
@@ -32,5 +42,5 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     # A word is compared by its upper half, and shifted left by its lower one: no integer changes its width.
     shift = jnp.arange(folds, dtype=jnp.uint32)[:, None] * 16
     keep = (words << shift) >= jnp.uint32(threshold << 16)
-    scaled = x.reshape(*leading, folds, last // folds) * jnp.asarray(1.0 / (1.0 - threshold / 2**16), x.dtype)
+    scaled = x.reshape(*leading, folds, last // folds) * jnp.asarray(survivors_scale(rate), x.dtype)
     return jnp.where(keep, scaled, jnp.zeros((), x.dtype)).reshape(x.shape)

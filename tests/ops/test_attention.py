@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jax_mlperf.ops.attention import attention
+from jax_mlperf.ops.dropout import dropout
 
 B, T, S, H, D = 2, 5, 6, 2, 4
 TARGETS = np.array([[1, 1, 2, 2, 0], [1, 1, 1, 1, 1]])
@@ -114,8 +115,60 @@ def test_causal_needs_a_square():
         )
 
 
-def test_cudnn_with_dropout_is_refused():
-    with pytest.raises(ValueError, match="no dropout"):
+@pytest.mark.slow
+def test_gradients_with_dropout_equal_automatic_ones():
+    """The mask of the backward pass is that of the forward pass, dropped probabilities included."""
+    arrays = qkv(T, T)
+    segments, dropout_key = jnp.asarray(TARGETS), jax.random.key(3)
+    mask = (segments[:, None, :, None] == segments[:, None, None, :])
+    probe = jnp.asarray(np.random.default_rng(1).normal(size=(B, T, H, D)), jnp.float32)
+
+    def ours(*arrays):
+        return (attention(*arrays, query_segmentation=segments, key_segmentation=segments, dropout_rate=0.4,
+                          dropout_key=dropout_key) * probe).sum()
+
+    def automatic(query, key, value):
+        logits = jnp.where(mask, jnp.einsum("bthd,bshd->bhts", query, key) / D**0.5, -1e9)
+        return (jnp.einsum("bhts,bshd->bthd", dropout(jax.nn.softmax(logits), 0.4, dropout_key), value) * probe).sum()
+
+    found = jax.jit(jax.value_and_grad(ours, argnums=(0, 1, 2)))(*arrays)
+    expected = jax.jit(jax.value_and_grad(automatic, argnums=(0, 1, 2)))(*arrays)
+    for gradient, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(gradient, wanted, atol=5e-6)
+
+
+def test_backward_pass_keeps_one_array_of_probabilities():
+    """And no random words or mask: dropped elements have a sign."""
+    arrays = qkv(T, S, jnp.bfloat16)
+
+    def vjp(*arrays):
+        return jax.vjp(lambda *arrays: attention(
+            *arrays, query_segmentation=jnp.asarray(TARGETS), key_segmentation=jnp.asarray(SOURCES),
+            dropout_rate=0.1, dropout_key=jax.random.key(0)), *arrays)[1]
+
+    saved = [leaf for leaf in jax.tree.leaves(jax.eval_shape(vjp, *arrays)) if leaf.shape == (B, H, T, S)]
+    assert [leaf.dtype for leaf in saved] == [jnp.bfloat16]
+
+
+def test_cudnn_dropout_has_the_rate_and_the_seed(monkeypatch):
+    """The traced call of cuDNN's kernel: one constant seed for each call; nothing runs."""
+    monkeypatch.setattr("jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version", lambda: 91000)
+    arrays = [jnp.zeros((2, 8, 2, 8), jnp.bfloat16)] * 3
+    segments = jnp.ones((2, 8), jnp.int32)
+
+    def two_calls(*arrays):
+        return sum(attention(*arrays, query_segmentation=segments, key_segmentation=segments, dropout_rate=0.1,
+                             dropout_key=jax.random.key(0), cudnn_seed=seed, implementation="cudnn").astype(jnp.float32).sum()
+                   for seed in (7, 8))
+
+    jaxpr = str(jax.make_jaxpr(jax.grad(two_calls, argnums=(0, 1, 2)))(*arrays))
+    assert jaxpr.count("dropout_rate=0.1") == 4  # forward and backward of two
+    assert jaxpr.count("seed=7") == jaxpr.count("seed=8") == 2
+
+
+def test_cudnn_with_dropout_needs_the_private_function(monkeypatch):
+    monkeypatch.setattr("jax._src.cudnn.fused_attention_stablehlo.dot_product_attention", lambda query, key, value: value)
+    with pytest.raises(ValueError, match=r"private function that JAX .* has changed: use implementation='auto'"):
         attention(
             *qkv(T, S), query_segmentation=jnp.asarray(TARGETS), key_segmentation=jnp.asarray(SOURCES),
             dropout_rate=0.1, dropout_key=jax.random.key(0), implementation="cudnn",

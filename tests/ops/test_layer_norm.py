@@ -27,6 +27,15 @@ def test_by_hand():
     np.testing.assert_allclose(layer_norm(*arrays()), expected, atol=1e-5)
 
 
+def test_epsilon():
+    """Rows of deviation 1e-3, which epsilon 1e-6 would shrink by the root of two."""
+    x, _, _ = arrays()
+    x = 1e-3 * (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True)
+    ones, zeros = jnp.ones(8), jnp.zeros(8)
+    np.testing.assert_allclose(layer_norm(x, ones, zeros, 1e-12), 1e3 * x, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(layer_norm(x, ones, zeros), 1e3 * x / 2**0.5, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 2e-6), (jnp.bfloat16, 2e-2)])
 def test_gradient_equals_the_automatic_one(dtype, tolerance):
     probe = jnp.asarray(np.random.default_rng(1).normal(size=(2, 5, 8)), jnp.float32)
