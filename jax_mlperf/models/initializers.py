@@ -49,7 +49,7 @@ def fill(
     numbers = draw(key, sum(sizes))
     start = 0
     for param, size, scale in zip(params, sizes, scales, strict=True):
-        param[...] = numbers[start:start + size].reshape(param.shape) * scale
+        param.set_value(numbers[start:start + size].reshape(param.shape) * scale)  # indexing it asks for its sharding each time
         start += size
 
 
