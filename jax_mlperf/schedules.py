@@ -85,3 +85,32 @@ def piecewise_schedule(base: float, warmup_steps: int, boundaries: Sequence[int]
         return jnp.where(count < warmup_steps, base * count / max(warmup_steps, 1), rate)
 
     return schedule
+
+
+def lamb_schedule(base: float, training_steps: int, warmup_steps: int, start_warmup_step: int) -> optax.Schedule:
+    """Linear warm-up, then linear decay to zero that is counted from the first step: the schedule of MLPerf's BERT.
+
+    lr(s) = base (s - S0) / W for s - S0 < W, then base (1 - min(s, T) / T); s = updates made before this one. The rate jumps
+    down where the warm-up ends, at s = W + S0: recipes are tuned with the jump. Without warm-up S0 means nothing (optimization.py
+    of `mlcommons/training:retired_benchmarks/bert`).
+
+    Args:
+      base: rate that the warm-up aims at.
+      training_steps: T, at least 1: where the rate reaches zero.
+      warmup_steps: W, at least 0.
+      start_warmup_step: S0, at most 0 where there is a warm-up: it begins in the middle.
+
+    Raises:
+      ValueError: one of them is out of its bounds; S0 > 0 would begin with negative rates.
+    """
+    if training_steps < 1 or warmup_steps < 0 or (warmup_steps and start_warmup_step > 0):
+        raise ValueError("training_steps must be at least 1, warmup_steps at least 0 and start_warmup_step at most 0, got "
+                         f"{training_steps}, {warmup_steps} and {start_warmup_step}")
+
+    def schedule(step: jax.typing.ArrayLike) -> jax.Array:
+        count = jnp.asarray(step, jnp.int32)
+        decayed = base * (1.0 - jnp.minimum(count, training_steps) / training_steps)
+        since_start = count - start_warmup_step
+        return jnp.where(since_start < warmup_steps, base * since_start / warmup_steps, decayed) if warmup_steps else decayed
+
+    return schedule

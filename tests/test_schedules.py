@@ -2,7 +2,7 @@
 
 import pytest
 
-from jax_mlperf.schedules import piecewise_schedule, polynomial_schedule, transformer_schedule
+from jax_mlperf.schedules import lamb_schedule, piecewise_schedule, polynomial_schedule, transformer_schedule
 
 BIG = 1024
 
@@ -88,3 +88,33 @@ def test_piecewise_of_the_first_reference(batch, rates):
 def test_piecewise_refuses(boundaries, factors):
     with pytest.raises(ValueError, match="must increase and have one factor each"):
         piecewise_schedule(1.0, 0, boundaries, factors)
+
+
+# base, T, W, S0: Google's 8192 and 3072, the reference's 448, NVIDIA's 4608 (flat for 330 steps, then a drop).
+LAMB_RATES = [
+    ((0.00288293, 600, 287, -76), {0: 7.6342397e-4, 100: 1.7679292e-3, 210: 2.8728849e-3, 211: 1.8690996e-3, 300: 1.441465e-3,
+                                   599: 4.8048833e-6, 600: 0.0, 900: 0.0}),
+    ((0.002, 1141, 100, 0), {0: 0.0, 10: 2e-4, 99: 1.98e-3, 100: 1.8247152e-3, 570: 1.0008764e-3}),
+    ((0.000425, 6700, 0, 0), {0: 4.25e-4, 100: 4.1865672e-4, 3350: 2.125e-4}),
+    ((0.00258, 700, 200_330, -200_000), {0: 2.57575e-3, 329: 2.5799871e-3, 330: 1.3637143e-3}),
+]
+
+
+@pytest.mark.parametrize("arguments, rates", LAMB_RATES)
+def test_lamb_rates(arguments, rates):
+    schedule = lamb_schedule(*arguments)
+    for step, rate in rates.items():
+        # known to eight digits; 1 - s / T in float32 loses some near the end
+        assert float(schedule(step)) == pytest.approx(rate, rel=1e-5 if step == 599 else 2e-7)
+
+
+@pytest.mark.parametrize("start", [-700, 0, 50])
+def test_lamb_without_warmup_ignores_the_start(start):
+    schedule = lamb_schedule(0.0029293, 700, 0, start)
+    assert [float(schedule(step)) for step in (0, 350)] == pytest.approx([0.0029293, 0.0029293 / 2], rel=1e-6)
+
+
+@pytest.mark.parametrize("steps, warmup, start", [(0, 0, 0), (10, -1, 0), (10, 5, 1)])
+def test_lamb_refuses(steps, warmup, start):
+    with pytest.raises(ValueError, match=f"start_warmup_step at most 0, got {steps}, {warmup} and {start}"):
+        lamb_schedule(1.0, steps, warmup, start)
