@@ -1,4 +1,4 @@
-"""tf.train.Example in protobuf's wire format: the first value of named features read, records written.
+"""tf.train.Example in protobuf's wire format: named features read, their first value or all of them; records written.
 
 `tensorflow/tensorflow:tensorflow/core/example/example.proto`, `feature.proto`: Example {1: Features}, Features {1: entries},
 entry {1: name, 2: Feature}, Feature {1: BytesList, 2: FloatList, 3: Int64List}; field 1 of each list holds its values.
@@ -6,8 +6,10 @@ entry {1: name, 2: Feature}, Feature {1: BytesList, 2: FloatList, 3: Int64List};
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
-_BYTES_LIST, _INT64_LIST = 1, 3
+_BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
 
 
 def bytes_and_int(record: bytes | memoryview, bytes_name: bytes, int_name: bytes) -> tuple[bytes, int]:
@@ -18,6 +20,25 @@ def bytes_and_int(record: bytes | memoryview, bytes_name: bytes, int_name: bytes
     """
     content: bytes | None = None
     number: int | None = None
+    features = features_of(record)
+    if bytes_name in features:
+        content = _first_bytes(features[bytes_name])
+    if int_name in features:
+        number = _first_int(features[int_name])
+    for found, wanted in ((content, bytes_name), (number, int_name)):
+        if found is None:
+            raise ValueError(f"it holds no feature {wanted.decode()!r}")
+    assert content is not None and number is not None
+    return content, number
+
+
+def features_of(record: bytes | memoryview) -> dict[bytes, memoryview]:
+    """The features by name, as they are stored: `ints` and `floats` read them.
+
+    Raises:
+      ValueError: the record is no such Example; the message says what is wrong with it.
+    """
+    features = {}
     for entry in _entries(memoryview(record)):
         name, feature = b"", None
         for field, value in _fields(entry):
@@ -25,15 +46,60 @@ def bytes_and_int(record: bytes | memoryview, bytes_name: bytes, int_name: bytes
                 name = bytes(_submessage(value))
             elif field == 2:
                 feature = _submessage(value)
-        if feature is not None and name == bytes_name:
-            content = _first_bytes(feature)
-        elif feature is not None and name == int_name:
-            number = _first_int(feature)
-    for found, wanted in ((content, bytes_name), (number, int_name)):
-        if found is None:
-            raise ValueError(f"it holds no feature {wanted.decode()!r}")
-    assert content is not None and number is not None
-    return content, number
+        if feature is not None:
+            features[name] = feature
+    return features
+
+
+def ints(feature: memoryview) -> np.ndarray:
+    """All values of a feature of integers, int64 [n]; none when it is of another kind.
+
+    Raises:
+      ValueError: they are malformed.
+    """
+    lists: list[np.ndarray] = []
+    for kind, values in _fields(feature):
+        if kind == _INT64_LIST:
+            for field, value in _fields(_submessage(values)):
+                if field == 1:  # packed (a message of varints) or a single varint
+                    alone = isinstance(value, int)
+                    lists.append(np.array([value], np.uint64).view(np.int64) if alone else _varints(_submessage(value)))
+    return lists[0] if len(lists) == 1 else np.concatenate([np.zeros(0, np.int64), *lists])
+
+
+def floats(feature: memoryview) -> np.ndarray:
+    """All values of a feature of floats, float32 [n]; none when it is of another kind.
+
+    Raises:
+      ValueError: they are malformed.
+    """
+    pieces: list[memoryview] = []
+    for kind, values in _fields(feature):
+        if kind == _FLOAT_LIST:  # packed or single: four bytes each, either way
+            pieces += [_submessage(value) for field, value in _fields(_submessage(values)) if field == 1]
+    content = b"".join(pieces)
+    if len(content) % 4:
+        raise ValueError("it is no tf.train.Example: floats are not of four bytes each")
+    return np.frombuffer(content, "<f4")
+
+
+def _varints(content: memoryview) -> np.ndarray:
+    """Varints one behind the other, int64 [n]; of each, ten bytes at most, the last one below 128."""
+    data = np.frombuffer(content, np.uint8)
+    ends = (data < 0x80).nonzero()[0]
+    if len(ends) == len(data):
+        return data.astype(np.int64)
+    starts = np.zeros(len(ends), np.int64)
+    starts[1:] = ends[:-1] + 1
+    further = ends - starts  # bytes of each after its first
+    if not len(ends) or ends[-1] + 1 != len(data) or further.max() > 9:
+        raise ValueError("it is no tf.train.Example: a number does not end")
+    sevens = (data & 0x7F).astype(np.int64)
+    numbers = sevens[starts]
+    for byte in range(1, int(further.max()) + 1):
+        longer = (further >= byte).nonzero()[0]
+        numbers[longer] |= sevens[starts[longer] + byte] << 7 * byte
+    return numbers
 
 
 def encode_example(features: Mapping[str, bytes | int]) -> bytes:

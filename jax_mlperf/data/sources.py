@@ -213,3 +213,33 @@ PRO_GAMES = tuple(
         ("YSIY", 408, "8e0b9b712b899ecce737d940e27a6f1b", "80077ea05c80f8f21208a1dc7bfc563753344ece65ea43fbb9e20a2d6cd09965"),
         ("IYHN", 306, "5cc6d8ac4131d081f19813ce3daed78f", "486a6c67885354dfa31bcc16fc4a17e83ada40b9fd43600b4245b04e3df09314"),
     ))
+
+# BERT's published files (`mlcommons/training:retired_benchmarks/bert/README.md`), which its own downloader brings in two bundles.
+BERT_DOWNLOADER = "https://raw.githubusercontent.com/mlcommons/r2-downloader/refs/heads/main/mlc-r2-downloader.sh"
+BERT_INPUTS = "https://training.mlcommons-storage.org/metadata/bert-input-files.uri"
+BERT_TEXT = "https://training.mlcommons-storage.org/metadata/bert-preprocessed-wikipedia-dataset.uri"
+BERT_VOCABULARY = File("vocab.txt", 231_508, "64800d5d8528ce344256daf115d4965e", 30_522)
+BERT_CHECKPOINT = (
+    File("tf1_ckpt/model.ckpt-28252.index", 17_371, "f97de3ae180eb8d479555c939d50d048"),
+    File("tf1_ckpt/model.ckpt-28252.data-00000-of-00001", 4_034_713_312, "50797acd537880bfb5a7ade80d976129"),
+)
+# Published beside the others; nothing here reads them.
+BERT_UNREAD = (
+    File("bert_config.json", 314, "7f59165e21b7d566db610ff6756c926b"),
+    File("tf1_ckpt/model.ckpt-28252.meta", 24_740_228, "dbd16c731e8a8113bc08eeed0326b8e7"),
+    File("results/eval.md5", 330_000, "71a58382a68947e93e88aa0d42431b6c", 10_000),
+)
+BERT_EVALUATION = File("results/eval.txt", 32_851_144, "2a220f790517261547b1b45ed3ada07a")
+BERT_PARTS = {
+    file.name: file
+    for file in (
+        File("part-00000-of-00500", 27_150_902, "a64a7c31eff5cd38ae6d94f7a6229dab"),
+        File("part-00001-of-00500", 27_198_569, "549a9ed4f805257245bec936563abfd0"),
+        File("part-00002-of-00500", 27_395_616, "1a1366ddfc03aef9d41ce552ee247abf"),
+        File("part-00497-of-00500", 24_775_043, "66835aa75d4855f2e678e8f3d73812e9"),
+        File("part-00498-of-00500", 24_575_505, "e6d68a7632e9f4aa1a94128cce556dc9"),
+        File("part-00499-of-00500", 21_873_644, "b3b087ad24e3770d879a351664cebc5a"),
+    )
+}
+BERT_RECORD_BYTES = {"eval_10k": 25_382_591, "part-00000-of-00500": 514_241_279, "part-00499-of-00500": 898_392_312}
+BERT_ALL_RECORD_BYTES = 391_434_110_129  # of the 500 parts together

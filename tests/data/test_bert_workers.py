@@ -1,0 +1,28 @@
+"""Work in processes: results in order, a line of progress, and a process that dies."""
+
+import operator
+import os
+
+import pytest
+
+from jax_mlperf.data import bert_workers
+from jax_mlperf.data.bert_workers import in_processes
+from jax_mlperf.errors import UserError
+
+
+def test_progress_of_what_takes_long(capsys, monkeypatch):
+    assert list(in_processes(operator.add, [(1, 2), (3, 4)], 1, "{} of {} parts")) == [3, 7]
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(bert_workers, "INTERVAL_SEC", 0.0)
+    list(in_processes(operator.add, [(1, 2), (3, 4)], 1, "{} of {} parts prepared"))
+    assert capsys.readouterr().err.split("\n") == [
+        "1 of 2 parts prepared, about 0 min left", "2 of 2 parts prepared, about 0 min left", ""]
+
+
+@pytest.mark.slow  # starts processes
+def test_processes():
+    assert list(in_processes(operator.add, [(i, 1) for i in range(5)], 2, "{} of {}")) == [1, 2, 3, 4, 5]
+    with pytest.raises(ZeroDivisionError):
+        list(in_processes(operator.floordiv, [(1, 1), (1, 0)], 2, "{} of {}"))
+    with pytest.raises(UserError, match="was killed, most likely for want of memory: run again with fewer --workers"):
+        list(in_processes(os._exit, [(1,), (1,)], 2, "{} of {}"))
