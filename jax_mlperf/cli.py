@@ -80,6 +80,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_flags(translate)
     translate.add_argument("--input", default="-", metavar="FILE", help="one sentence a line (default: standard input)")
 
+    convert = add("convert", _convert, "write the weights of BERT in another form: TF1 checkpoint, .safetensors")
+    add_config_flags(convert)
+    convert.add_argument("--from", dest="source", type=Path, required=True, metavar="WEIGHTS",
+                         help="a TF1 checkpoint (without .index), *.safetensors, *.npz, or a work folder that was trained in")
+    convert.add_argument("--to", dest="target", type=Path, required=True, metavar="WEIGHTS",
+                         help="*.safetensors in PyTorch's naming, anything else is a TF1 checkpoint")
+
     gtp = add("gtp", _gtp, "play Go with a trained checkpoint: an engine that speaks GTP on standard input and output")
     _add_run_flags(gtp)
     gtp.add_argument("--readouts", type=int, metavar="N", help="simulations for each move (default: the config's; 0: none)")
@@ -158,6 +165,12 @@ def _translate(flags: argparse.Namespace, overrides: list[str]) -> None:
         raise UserError(f"--input={flags.input} is not UTF-8 text: {error.reason} at byte {error.start}") from error
     for line in translate_lines(config, flags.data_dir, workdir, flags.run, lines):
         print(line)
+
+
+def _convert(flags: argparse.Namespace, overrides: list[str]) -> None:
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    from jax_mlperf.convert import convert
+    print(convert(load_config(flags.config, overrides), flags.data_dir, flags.source, flags.target))
 
 
 def _gtp(flags: argparse.Namespace, overrides: list[str]) -> None:

@@ -73,7 +73,8 @@ def test_fingerprint_ignores_operational_keys_only():
 VARIANTS = {"transformer": ("", "base", "multi30k", "multi30k_cpu", "tiny"), "resnet50": ("", "batch=3200", "sgd", "tiny"),
             "cifar10": ("", "task1a", "paper", "accuracy_after_time", "speedrun", "speedrun_sgd", "tiny"),
             "ncf": ("", "batch=98304", "reference", "ml1m", "ml100k", "fractal", "tiny"),
-            "sentiment": ("", "lstm", "open", "tiny"), "minigo": ("", "win_rate", "gumbel", "tiny")}
+            "sentiment": ("", "lstm", "open", "tiny"), "minigo": ("", "win_rate", "gumbel", "tiny"),
+            "bert": ("", "batch=8192", "wikitext_start", "wikitext", "tiny")}
 
 
 @pytest.mark.parametrize("reference", [f"{name}:{variant}" for name, variants in VARIANTS.items() for variant in variants])

@@ -60,9 +60,15 @@ def _minigo() -> Entry:
     return Entry(MinigoBenchmark, data_command)
 
 
+def _bert() -> Entry:
+    from jax_mlperf.benchmarks.bert import BertBenchmark
+    from jax_mlperf.benchmarks.bert_data import data_command
+    return Entry(BertBenchmark, data_command)
+
+
 _ENTRIES: dict[str, Callable[[], Entry]] = {
     "transformer": _transformer, "resnet50": _resnet50, "cifar10": _cifar10, "ncf": _ncf, "sentiment": _sentiment,
-    "minigo": _minigo}
+    "minigo": _minigo, "bert": _bert}
 
 
 def _entry(config: ConfigDict) -> Entry:

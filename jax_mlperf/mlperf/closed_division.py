@@ -244,6 +244,50 @@ _MINIGO = (
     Rule("rng_impl", "in", ("threefry2x32", "rbg"), "random numbers come from a stock generator", "rules (Random numbers)"),
 )
 
+_V50 = "rules v5.0 (bert)"
+_BERT_REFERENCE = "reference retired_benchmarks/bert"
+_BERT_CONFIG = ("the network is BERT-large", f"{_BERT_REFERENCE}/README.md (bert_config.json)")
+_BERT_SAMPLES = ("how samples are made of the text is fixed", f"{_BERT_REFERENCE}/cleanup_scripts/create_pretraining_data.py")
+_BERT = (
+    Rule("quality_target", "==", 0.72, "the target is a masked-LM accuracy of 0.72", _V50),
+    Rule("data.source", "in", ("mlperf_text", "mlperf_tfrecord"), "the data set is MLPerf's Wikipedia of 2020/01/01",
+         f"{_BERT_REFERENCE}/dataset.md"),
+    Rule("data.vocab_target_size", "==", 0, "the published vocabulary is used as it is", f"{_BERT_REFERENCE}/dataset.md"),
+    Rule("data.max_sequence_length", "==", 512, *_BERT_SAMPLES),
+    Rule("data.max_predictions", "==", 76, *_BERT_SAMPLES),
+    Rule("data.masked_lm_prob", "==", 0.15, *_BERT_SAMPLES),
+    Rule("data.dupe_factor", "==", 10, *_BERT_SAMPLES),
+    Rule("data.short_seq_prob", "==", 0.1, *_BERT_SAMPLES),
+    Rule("data.example_seed", "==", 12_345, *_BERT_SAMPLES),
+    Rule("data.expected.train", "==", 156_726_829, "all samples count", f"{_BERT_REFERENCE}/dataset.md"),
+    Rule("data.expected.eval_predictions", "==", 428_235, "the evaluation set is fixed since v1.0", _V50),
+    Rule("data.eval_samples", "==", 10_000, "the evaluation set is 10,000 samples of held-out articles",
+         f"{_BERT_REFERENCE}/cleanup_scripts/pick_eval_samples.py"),
+    Rule("model.vocab_size", "==", 30_522, *_BERT_CONFIG),
+    Rule("model.hidden_size", "==", 1024, *_BERT_CONFIG),
+    Rule("model.num_layers", "==", 24, *_BERT_CONFIG),
+    Rule("model.num_heads", "==", 16, *_BERT_CONFIG),
+    Rule("model.intermediate_size", "==", 4096, *_BERT_CONFIG),
+    Rule("model.max_positions", "==", 512, *_BERT_CONFIG),
+    Rule("model.type_vocab_size", "==", 2, *_BERT_CONFIG),
+    Rule("model.hidden_dropout_rate", "==", 0.1, *_BERT_CONFIG),
+    Rule("model.attention_dropout_rate", "==", 0.1, *_BERT_CONFIG),
+    Rule("model.initial_weights", "!=", "", "training starts from the published checkpoint", f"{_BERT_REFERENCE}/README.md"),
+    Rule("optimizer.name", "==", "lamb", "the optimizer is LAMB", _V50),
+    Rule("optimizer.epsilon", "==", 1e-6, "epsilon is that of all reference results",
+         "checker rcp_checker/training_5.0.0/rcps_bert.json"),
+    Rule("optimizer.clip_norm", "==", 1.0, "gradients are clipped to a global norm of 1", f"{_BERT_REFERENCE}/optimization.py"),
+    Rule("optimizer.base_learning_rate", ">", 0.0, "the learning rate is positive", _V50),
+    Rule("optimizer.warmup_steps", ">=", 0, "a warm-up cannot be negative", f"{_BERT_REFERENCE}/optimization.py"),
+    Rule("evaluation.every_samples", "==", 0, "evaluation is at intervals that follow from the batch size", _V50),
+    Rule("evaluation.first_samples", "==", 0, "evaluation starts at the first interval", _V50),
+    Rule("compute_dtype", "in", ("float32", "bfloat16", "float16"), "numerical formats need approval",
+         "rules (Numerical formats)"),
+    Rule("rng_impl", "in", ("threefry2x32", "rbg"), "random numbers come from a stock generator", "rules (Random numbers)"),
+    Rule("submission.status", "in", ("cloud", "onprem", "preview", "research"), "the checker knows no other",
+         "checker training_5.0.0/closed_common.yaml"),
+)
+
 CLOSED_RULES: dict[str, tuple[Rule, ...]] = {
     "transformer": _TRANSFORMER, "resnet50": _RESNET50, "cifar10": _CIFAR10, "ncf": _NCF, "sentiment": _SENTIMENT,
-    "minigo": _MINIGO}
+    "minigo": _MINIGO, "bert": _BERT}

@@ -12,8 +12,9 @@ from jax_mlperf.mlperf.closed_division import BY_OPTIMIZER, CLOSED_RULES
 
 # Relation -> (whether it holds, how a message says what is allowed).
 _RELATIONS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
-    "==": (operator.eq, "{!r}"), ">": (operator.gt, "more than {!r}"), ">=": (operator.ge, "at least {!r}"),
-    "<=": (operator.le, "at most {!r}"), "in": (lambda value, allowed: value in allowed, "{}"),
+    "==": (operator.eq, "{!r}"), "!=": (operator.ne, "other than {!r}"), ">": (operator.gt, "more than {!r}"),
+    ">=": (operator.ge, "at least {!r}"), "<=": (operator.le, "at most {!r}"),
+    "in": (lambda value, allowed: value in allowed, "{}"),
     "multiple of": (lambda value, unit: _is_whole(value / unit), "a multiple of {!r}"),
     "power of two times": (lambda value, unit: value > 0 and _is_whole(math.log2(value / unit)), "{!r} times a power of two"),
 }

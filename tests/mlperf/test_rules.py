@@ -13,7 +13,7 @@ TRANSFORMER = str(Path(__file__).parents[2] / "configs" / "transformer.py")
 
 
 @pytest.mark.parametrize("reference", ["transformer", "resnet50", "resnet50:batch=8192", "resnet50:sgd", "cifar10", "cifar10:task1a",
-                                       "ncf", "ncf:batch=98304", "ncf:reference", "sentiment", "minigo"])
+                                       "ncf", "ncf:batch=98304", "ncf:reference", "sentiment", "minigo", "bert", "bert:batch=256", "bert:batch=16384"])
 def test_the_closed_configs_keep_the_rules(reference):
     config = load_config(reference)
     assert config.division == "closed" and violations(config) == []
@@ -34,6 +34,9 @@ def test_the_closed_configs_keep_the_rules(reference):
     ("minigo", "selfplay.games=4096", "must be 2000"), ("minigo", "game.board_size=19", "must be 9"),
     ("minigo", "quality_target=0.5", "must be 0.4: the target is 40 % of the professional moves"),
     ("minigo", "evaluation.metric=win_rate", "the later win rate needs MLPerf's own opponent network, which is gone"),
+    ("bert", "model.initial_weights=", "config.model.initial_weights is '', must be other than '': training starts from the published"),
+    ("bert", "data.source=text", "must be 'mlperf_text' or 'mlperf_tfrecord'"), ("bert", "optimizer.name=adamw", "must be 'lamb'"),
+    ("bert", "evaluation.every_samples=100000", "must be 0: evaluation is at intervals that follow from the batch size"),
     ("ncf", "evaluation.negatives=100", "must be 999"), ("ncf", "model.layers=(256,128,64)", "must be (256, 256, 128, 64)"),
 ])
 def test_each_violation_of_image_classification(reference, override, line):
@@ -45,6 +48,7 @@ def test_each_violation_of_image_classification(reference, override, line):
     ("resnet50", ["optimizer.momentum=0.94", "optimizer.weight_decay=2e-4", "data.batch_size=1024", "model.bn_group=64"]),
     ("resnet50", ["optimizer.weight_decay=2.5e-5", "model.stem=space_to_depth", "evaluation.first_epoch=1"]),
     ("minigo", ["data.batch_size=64", "data.updates=1562", "optimizer.boundaries=(250000,)", "optimizer.learning_rates=(0.04,0.004)"]),
+    ("bert", ["data.batch_size=512", "optimizer.base_learning_rate=0.0005", "optimizer.beta_2=0.9", "data.packed=False"]),
     ("cifar10", ["data.workers=16", "optimizer.nesterov=true", "quality_target=70.0", "compute_dtype=float32"]),
 ])
 def test_free_hyperparameters_of_image_classification(reference, free):
