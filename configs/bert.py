@@ -110,7 +110,7 @@ _SMALL_DATA = {"max_sequence_length": 32, "max_predictions": 5, "batch_size": 64
 
 _VARIANTS = {
     "wikitext_start": {
-        "quality_target": 0.38,
+        "quality_target": 0.47,
         "max_epochs": 100.0,
         "compute_dtype": "float32",
         "microbatch_per_device": 0,
@@ -120,7 +120,7 @@ _VARIANTS = {
         "evaluation": {"every_samples": 19_200},
     },
     "wikitext": {
-        "quality_target": 0.42,
+        "quality_target": 0.53,
         "max_epochs": 100.0,
         "compute_dtype": "float32",
         "microbatch_per_device": 0,
