@@ -7,7 +7,7 @@ Recipe: 448 sequences a step, the reference's (2.41 M samples on average). Varia
                    6144, 6912, 8192, 8704, 12288, 13056, 16384; closed division too
   :wikitext_start  real text (any folder by --config.data.raw_dir=FOLDER), a small model from random weights: a starting point
   :wikitext        the benchmark in small: LAMB from --config.model.initial_weights=WORKDIR of :wikitext_start
-  :tiny            articles that the program generates; two CPU cores, about a minute to 0.7
+  :tiny            articles that the program generates; two CPU cores, about a minute to 0.6
 """
 
 from ml_collections import ConfigDict
@@ -110,7 +110,7 @@ _SMALL_DATA = {"max_sequence_length": 32, "max_predictions": 5, "batch_size": 64
 
 _VARIANTS = {
     "wikitext_start": {
-        "quality_target": 0.47,
+        "quality_target": 0.48,
         "max_epochs": 100.0,
         "compute_dtype": "float32",
         "microbatch_per_device": 0,
@@ -120,7 +120,7 @@ _VARIANTS = {
         "evaluation": {"every_samples": 19_200},
     },
     "wikitext": {
-        "quality_target": 0.53,
+        "quality_target": 0.52,
         "max_epochs": 100.0,
         "compute_dtype": "float32",
         "microbatch_per_device": 0,
@@ -130,7 +130,7 @@ _VARIANTS = {
         "evaluation": {"every_samples": 9600},
     },
     "tiny": {
-        "quality_target": 0.7,
+        "quality_target": 0.6,
         "max_epochs": 100.0,
         "compute_dtype": "float32",
         "microbatch_per_device": 0,

@@ -14,12 +14,15 @@ from jax_mlperf.launch import OneLineParser, add_config_flags, default_workdir
 from jax_mlperf.mlperf.rules import preflight
 from jax_mlperf.result_verbs import add_result_verbs, show_report
 
+_INTERRUPTED = 130  # what shells report of a command that Ctrl-C ended
 # Takes the flags and the overrides of the config; returns the exit status, None for 0.
 Verb = Callable[[argparse.Namespace, list[str]], int | None]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Executes one verb; returns the exit status: 0, 1 where results do not pass, 2 after one line that says what was wrong."""
+    """Executes one verb; returns the exit status: 0, 1 where results do not pass, 2 after one line that says what was wrong,
+    130 after Ctrl-C.
+    """
     status = None
     if sys.stdout is None:  # closed by the caller
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  for as long as the program lives
@@ -33,6 +36,9 @@ def main(argv: Sequence[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return _INTERRUPTED
     except OSError as error:
         # of standard output, mostly: what is still in its buffer must not fail once more at the end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -137,6 +143,10 @@ def _data(flags: argparse.Namespace, overrides: list[str]) -> None:
     from jax_mlperf import benchmarks
     if bool(flags.benchmark) == bool(flags.config):
         raise UserError(f"data {flags.action} needs either a benchmark, as in: data {flags.action} transformer, or --config")
+    if flags.workers < 1:
+        raise UserError(f"--workers is {flags.workers}, must be at least 1")
+    if flags.mirror is not None and "://" not in flags.mirror:
+        raise UserError(f"--mirror={flags.mirror} is no address: give one that begins with https://")
     config = load_config(flags.benchmark or flags.config, overrides)
     benchmarks.data_command(flags.action, config, flags.data_dir, mirror=flags.mirror, workers=flags.workers)
 

@@ -21,6 +21,8 @@ def one_error_line(capsys) -> str:
 @pytest.mark.parametrize(("arguments", "message"), [
     (["describe"], "--config"),
     (["describe", CONFIG, "--config.model.d_modle=8"], "the nearest is 'model.d_model'"),
+    (["data", "download", "bert", "--mirror=127.0.0.1:80"], "--mirror=127.0.0.1:80 is no address: give one that begins with https://"),
+    (["data", "prepare", "bert", "--workers=0"], "--workers is 0, must be at least 1"),
     (["describe", CONFIG, "--steps=0"], "--steps and --workers take positive whole numbers"),
     (["describe", CONFIG + ":base", "--config.model.d_model=500"], "config.model does not make a model"),
     (["describe", CONFIG, "--config.data.source=wmt19"], "config.data.source is 'wmt19'; there are: "),
@@ -85,3 +87,12 @@ def test_an_output_that_cannot_be_written(repository, tmp_path, where, status):
     environment = {**os.environ, "PYTHONPATH": str(repository), "PYTHONIOENCODING": "ascii"}
     finished = subprocess.run(f"{sys.executable} -m jax_mlperf score {tmp_path} {where}", shell=True, env=environment, capture_output=True, text=True)
     assert finished.returncode == status and "Traceback" not in finished.stderr
+
+
+def test_ctrl_c_is_one_line(capsys, monkeypatch):
+    def interrupted(flags, overrides):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_describe", interrupted)
+    assert cli.main(["describe", CONFIG]) == 130
+    assert capsys.readouterr().err == "interrupted\n"

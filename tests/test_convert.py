@@ -18,6 +18,7 @@ SIZES = TINY | {"positions": 8}
 PARAMS, SHAPES = random_params(SIZES), shapes(**SIZES)
 
 
+@pytest.mark.slow  # TensorFlow's import
 def test_tf1_to_pytorch_and_back(tmp_path):
     original, torch, back = tmp_path / "model.ckpt-1", tmp_path / "new" / "w.safetensors", tmp_path / "back" / "model.ckpt-1"
     write_checkpoint(original, to_state_dict(PARAMS, "tf1"))
@@ -60,6 +61,7 @@ def test_a_source_that_does_not_fit_leaves_nothing(tmp_path, source, target):
     assert list(tmp_path.iterdir()) == [source]
 
 
+@pytest.mark.slow  # TensorFlow's import
 def test_a_checkpoint_that_fails_half_way_leaves_nothing(tmp_path, source, monkeypatch):
     def half(prefix, arrays):
         write_checkpoint(prefix, arrays)
@@ -71,6 +73,7 @@ def test_a_checkpoint_that_fails_half_way_leaves_nothing(tmp_path, source, monke
     assert list(tmp_path.iterdir()) == [source]
 
 
+@pytest.mark.slow  # TensorFlow's import
 def test_the_model_is_the_configs(tmp_path, source):
     sizes = {"vocab_size": 11, "hidden_size": 8, "num_layers": 2, "num_heads": 2, "intermediate_size": 16, "max_positions": 8}
     overrides = ["data.max_sequence_length=8", "data.max_predictions=2", *(f"model.{key}={value}" for key, value in sizes.items())]

@@ -51,6 +51,7 @@ def test_accumulation_follows_the_number_of_devices(tmp_path, closed):
     assert [*steps, closed["gradient_accumulation_steps"]] == [8, 4, 1]
 
 
+@pytest.mark.slow
 def test_bucketed_batches_have_the_reference_shapes(tmp_path):
     overrides = ["data.batching=bucketed", "data.batch_size=4096", "data.max_sequence_length=256", "microbatch_per_device=0"]
     facts = describe(load_config(TRANSFORMER, overrides), tmp_path)

@@ -1,4 +1,4 @@
-"""What can be left uninstalled: all but JPEG decoding does without TensorFlow, Pillow and the checksums of TFRecords."""
+"""What can be left uninstalled: all but JPEG decoding and TF1 checkpoints does without TensorFlow, Pillow and the checksums of TFRecords."""
 
 import os
 import subprocess

@@ -82,11 +82,20 @@ class BertBenchmark(PreparedBenchmark):
     # Data -------------------------------------------------------------------------------------------------------
 
     def _open_data(self) -> PretrainingData:
+        """The samples, in batches that split into as few microbatches as their rows need."""
+        expected = expected_rows(self.config, self.topology.devices)
+        opened = self._opened_for(expected)
+        if opened.rows <= expected:
+            return opened
+        opened.close()
+        return self._opened_for(opened.rows)
+
+    def _opened_for(self, rows: int) -> PretrainingData:
         data, topology = self.config.data, self.topology
         return PretrainingData(
             self.folder, batch_size=data.batch_size, max_sequence_length=data.max_sequence_length,
             max_predictions=data.max_predictions, masked_lm_prob=data.masked_lm_prob, packed=data.packed,
-            sequences_per_row=data.sequences_per_row, rows_multiple=rows_multiple(self.config, topology.devices),
+            sequences_per_row=data.sequences_per_row, rows_multiple=rows_multiple(self.config, topology.devices, rows),
             process_index=topology.process_index, process_count=topology.process_count)
 
     def _vocab_size(self, meta: preparation.Meta | None) -> int:

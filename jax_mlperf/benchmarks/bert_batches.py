@@ -11,23 +11,18 @@ from jax_mlperf.models.bert import Packed
 from jax_mlperf.types import PyTree
 
 
-def rows_multiple(config: ConfigDict, devices: int) -> int:
-    """What the rows of a batch are a multiple of, so that they split evenly over devices and microbatches."""
+def rows_multiple(config: ConfigDict, devices: int, rows: int) -> int:
+    """What a batch of so many rows is rounded up to a multiple of, so that it splits evenly over devices and microbatches."""
     limit = config.microbatch_per_device
-    return devices * (math.ceil(_rows_at_least(config) / devices / limit) if limit else 1)
+    return devices * (math.ceil(rows / devices / limit) if limit else 1)
 
 
 def expected_rows(config: ConfigDict, devices: int) -> int:
     """The rows of a training batch while there are no data whose lengths would tell."""
-    if not config.data.packed:
-        return config.data.batch_size
-    multiple = rows_multiple(config, devices)
-    return math.ceil(_rows_at_least(config) / multiple) * multiple
-
-
-def _rows_at_least(config: ConfigDict) -> int:
     data = config.data
-    return math.ceil(data.batch_size / data.expected.sequences_per_row) if data.packed else data.batch_size
+    rows = math.ceil(data.batch_size / (data.expected.sequences_per_row if data.packed else 1))
+    multiple = rows_multiple(config, devices, rows)
+    return math.ceil(rows / multiple) * multiple
 
 
 def batch_spec(config: ConfigDict, rows: int) -> dict[str, jax.ShapeDtypeStruct]:

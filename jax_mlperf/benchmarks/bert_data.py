@@ -1,12 +1,18 @@
 """The data verbs of the BERT benchmark: which text a config reads, and fetching, checking and preparing it."""
 
+import dataclasses
+import shlex
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from jax_mlperf.benchmarks import data_checks
 from jax_mlperf.benchmarks.config_checks import LARGEST, check_bounds
+from jax_mlperf.config import changes, config_reference, load_config
 from jax_mlperf.data import bert
+from jax_mlperf.data.bert_files import MLPERF_TEXT, MLPERF_TFRECORD, VOCABULARY
+from jax_mlperf.data.bert_published import say
+from jax_mlperf.data.wordpiece import WordPiece, read_vocabulary
 from jax_mlperf.errors import UserError
 
 _BOUNDS = (
@@ -56,14 +62,55 @@ def check_whole(config: ConfigDict, meta: bert.Meta) -> None:
                         f"{expected.train:,}: prepare all 500 parts, or set --config.division=open")
 
 
+def check_vocabulary(config: ConfigDict, data_dir: Path) -> None:
+    """Refuses a vocabulary of another size than the model's before samples are made of it, which takes hours.
+
+    Raises:
+      UserError: the sizes differ, or the file cannot be read or is no vocabulary.
+    """
+    chosen, expected = settings(config), config.model.vocab_size
+    path = bert.raw_folder(data_dir, chosen) / VOCABULARY
+    if not expected or chosen.vocab_target_size or not path.is_file():  # the data's own, one yet to be made, or missing
+        return
+    words = WordPiece(read_vocabulary(path), f"the vocabulary {path}").words
+    if len(words) != expected:
+        raise UserError(f"the vocabulary {path} has {len(words):,} entries, config.model.vocab_size is {expected}: get the one "
+                        f"that belongs to the model, or set --config.model.vocab_size={len(words)} (0: that of the data)")
+
+
+def prepare_command(config: ConfigDict, data_dir: Path) -> str:
+    """The command that prepares what the config reads, with the values that it has changed of its variant's data."""
+    variant = load_config(config_reference(config))
+    read = [field.name for field in dataclasses.fields(bert.Settings)]
+    changed = [f" --config.data.{key}={shlex.quote(str(after))}"
+               for key, _, after in changes(variant.data.to_dict(), config.data.to_dict()) if key in read]
+    return f"python -m jax_mlperf data prepare {config_reference(config)} --data_dir={data_dir}{''.join(changed)}"
+
+
+def missing_weights(config: ConfigDict, data_dir: Path) -> str:
+    """What to know when the published weights are not there, which `prepare` does not make; "" when they are, or none belong."""
+    weights, chosen = config.model.initial_weights, settings(config)
+    places = [Path(weights), bert.raw_folder(data_dir, chosen) / weights]
+    present = any(place.exists() or Path(f"{place}.index").exists() for place in places)
+    if not weights or present or chosen.source not in (MLPERF_TEXT, MLPERF_TFRECORD):
+        return ""
+    return (f"there is no {places[1]} (config.model.initial_weights), which training starts from: "
+            f"{bert.how_to_get(data_dir, chosen)}")
+
+
 def data_command(action: str, config: ConfigDict, data_dir: Path, *, mirror: str | None, workers: int) -> None:
     """`python -m jax_mlperf data download|verify|prepare` for this benchmark."""
     chosen = settings(config)
     if action == "prepare":
+        check_vocabulary(config, data_dir)
         folder = bert.prepare(data_dir, chosen, workers)
         meta = bert.read_meta(folder)
         assert meta is not None
         print(f"prepared {folder}: {meta.train_samples:,} samples to train on and {meta.eval_samples:,} to evaluate, "
               f"{meta.vocab_size:,} vocabulary entries")
+        if warning := missing_weights(config, data_dir):
+            say(warning)
+    elif action == "verify":
+        data_checks.report(bert.verify(data_dir, chosen), bert.how_to_get(data_dir, chosen))
     else:
-        data_checks.execute(action, bert, chosen, config, data_dir, mirror)
+        bert.download(data_dir, chosen, mirror)

@@ -57,6 +57,9 @@ def read_weights(reference: Path, params: PyTree) -> PyTree:
 
 def _of_workdir(folder: Path) -> dict[str, np.ndarray]:
     """The network of a work folder with TF1's names."""
+    inside = sorted([path.with_suffix("") for path in folder.glob("*.index")] + [*folder.glob("*.safetensors")])
+    if inside and not _RUN.fullmatch(folder.name) and not (folder / "run_0").is_dir():
+        raise UserError(f"{folder} is no work folder, but holds weights: give {inside[0]}")
     config = Workdir(_workdir(folder)).recorded_config()
     benchmark = config.get("benchmark") if isinstance(config, dict) else None
     if benchmark != "bert":

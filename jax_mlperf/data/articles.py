@@ -33,13 +33,19 @@ def article_files(folder: Path) -> list[Path]:
     """
     files = []
     for parent, folders, names in os.walk(folder, followlinks=True):  # data sets are often linked to
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and not _leads_back(parent, name)]
         paths = [Path(parent) / name for name in names if not name.startswith(".")]
         files += [path for path in paths if path.is_file() and path.stat().st_size]
     if not files:
         raise UserError(f"{folder} holds no text: put files of articles there (WikiExtractor's, WikiText's, or one sentence "
                         "a line with a blank line between articles)")
     return sorted(files)
+
+
+def _leads_back(parent: str, name: str) -> bool:
+    """Whether a folder in `parent` is a link to it or to one above it."""
+    path = Path(parent, name)
+    return path.is_symlink() and Path(parent).resolve().is_relative_to(path.resolve())
 
 
 def read_articles(path: Path) -> list[Article]:

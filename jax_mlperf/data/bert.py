@@ -25,8 +25,8 @@ from jax_mlperf.data.wordpiece_vocabulary import build_vocabulary
 from jax_mlperf.errors import UserError
 from jax_mlperf.whole_file import write_whole
 
-__all__ = ["EVAL", "SOURCES", "TRAIN", "Meta", "Settings", "download", "prepare", "prepared_folder", "read_meta",
-           "required_files", "verify"]
+__all__ = ["EVAL", "SOURCES", "TRAIN", "Meta", "Settings", "download", "how_to_get", "prepare", "prepared_folder", "raw_folder",
+           "read_meta", "required_files", "verify"]
 
 FORMAT = 1  # raise when what is written changes, so that older folders are made anew
 _ARTICLES = "articles.txt"  # generated
@@ -106,8 +106,8 @@ def prepare(data_dir: str | os.PathLike[str], settings: Settings, workers: int =
     inputs = find_inputs(data_dir, settings)
     missing = [path for path in inputs.files if not path.is_file()]
     if missing:
-        raise UserError(f"{len(missing)} files are missing, {missing[0]} first: {bert_published.how_to_get(data_dir, settings)}")
-    if warning := bert_files.one_sided(inputs.parts):
+        raise bert_published.missing_files(missing, data_dir, settings)
+    if warning := bert_files.left_out(inputs.parts):
         bert_published.say(warning)
     digests = bert_files.digests_of(inputs)
     folder = prepared_folder(data_dir, settings)
@@ -168,7 +168,7 @@ def _write_vocabulary(folder: Path, inputs: Inputs, settings: Settings, fingerpr
             counts.update(counted)
         words = build_vocabulary(counts, settings.vocab_target_size)
         record.unlink(missing_ok=True)
-    WordPiece(words)  # raises what is wrong with it
+    WordPiece(words, f"the vocabulary {inputs.vocabulary or path}")  # raises what is wrong with it
     if len(words) > store.MAX_VOCABULARY:
         raise UserError(f"{inputs.vocabulary or 'the built vocabulary'} has {len(words):,} entries, samples can hold "
                         f"{store.MAX_VOCABULARY:,}: take a smaller one")
@@ -207,6 +207,8 @@ def _write_samples(folder: Path, inputs: Inputs, settings: Settings, digests: di
     for shard in train:
         counts[: len(shard.length_counts)] += np.array(shard.length_counts, np.int64)
     samples = sum(shard.samples for shard in train)
+    if inputs.evaluation and not evaluation.samples:
+        raise UserError(f"{inputs.evaluation} gives no evaluation samples: get it again")
     if not samples or not evaluation.samples:
         raise UserError(f"{raw_name(inputs)} gives {samples:,} training and {evaluation.samples:,} evaluation samples: "
                         f"bring more of it, or hold out fewer articles (data.eval_articles, now {settings.eval_articles:,})")
@@ -256,11 +258,19 @@ def download(data_dir: str | os.PathLike[str], settings: Settings, mirror: str |
     if settings.source == TINY:
         generate_tiny(data_dir, settings)
         return
-    checkpoint = bert_published.checkpoint_files(data_dir, settings)
-    if not all([path.is_file() for path in checkpoint] + [exists for _, exists in required_files(data_dir, settings)]):
+    missing = [path for path, exists in required_files(data_dir, settings) if not exists]
+    missing += [path for path in bert_published.checkpoint_files(data_dir, settings) if not path.is_file()]
+    if missing:
+        if mirror is None:
+            raise bert_published.missing_files(missing, data_dir, settings)
         bert_published.fetch_from(mirror, data_dir, settings)
 
 
 def verify(data_dir: str | os.PathLike[str], settings: Settings) -> Sequence[Check]:
     """Holds the published files against what is known of them; records are read whole (none for generated articles)."""
     return [] if settings.source == TINY else bert_published.verify(data_dir, settings)
+
+
+def how_to_get(data_dir: str | os.PathLike[str], settings: Settings) -> str:
+    """What to do about files that `verify` finds missing or damaged, in one line."""
+    return bert_published.how_to_get(data_dir, settings)

@@ -112,7 +112,7 @@ def find_inputs(data_dir: str | os.PathLike[str], settings: Settings) -> Inputs:
     raw = raw_folder(data_dir, settings)
     vocabulary = None if settings.vocab_target_size else raw / VOCABULARY
     if settings.source not in _FOLDERS:
-        return Inputs(_grouped(_articles(raw)), None, vocabulary)
+        return Inputs(_grouped(_articles(raw, Path(data_dir) / "prepared")), None, vocabulary)
     folder = raw / _FOLDERS[settings.source]
     evaluation = folder / _EVALUATION[settings.source]
     if not evaluation.exists() and (raw / evaluation.name).exists():
@@ -132,12 +132,12 @@ def published_parts(folder: Path) -> list[Path]:
     found = sorted(path for path in folder.iterdir() if _PART.fullmatch(path.name))
     totals = sorted({path.name[-5:] for path in found})
     if len(totals) > 1:
-        raise UserError(f"{folder} holds parts of sets of {totals[0]} and of {totals[1]}: keep one set")
+        raise UserError(f"{folder} holds parts of a set of {int(totals[0])} and of one of {int(totals[1])}: keep one set")
     return found
 
 
-def one_sided(parts: tuple[Part, ...]) -> str:
-    """What is wrong with a choice of published parts that leaves out one end of their range; "" when nothing is.
+def left_out(parts: tuple[Part, ...]) -> str:
+    """What to know of a choice of published parts: that some are not there, and a gap in their range; "" when all are there.
 
     Parts follow the order of the encyclopedia, whose early articles are longer: a few parts will do, but from the whole range.
     """
@@ -145,20 +145,24 @@ def one_sided(parts: tuple[Part, ...]) -> str:
     if not matches or len(matches) == int(matches[0][2]):
         return ""
     total, numbers = int(matches[0][2]), [int(match[1]) for match in matches]
+    missing = next(number for number in range(total) if number not in numbers)
+    which = f"{len(numbers)} of {total} parts are there (part-{missing:05d}-of-{total:05d} is not)"
     gap = max(b - a for a, b in zip([-1, *numbers], [*numbers, total], strict=True))
     if gap <= max(min(3 * total / len(numbers), total / 2), total / 10):
-        return ""
-    return (f"the {len(numbers)} parts from {parts[0].name} to {parts[-1].name} leave a gap of {gap - 1} of {total}: early parts "
-            "hold longer articles, so take parts from the whole range")
+        return f"{which}: the closed division needs all"
+    return (f"{which} and leave a gap of {gap - 1}: early parts hold longer articles, so take parts from the whole range (the "
+            "closed division needs all)")
 
 
 def digests_of(inputs: Inputs) -> dict[Path, str]:
     """A digest of every file.
 
     Raises:
-      UserError: two files of articles or records are the same, or one cannot be read.
+      UserError: two files of articles or records are the same, or one is empty or cannot be read.
     """
     try:
+        if empty := next((path for path in inputs.files if not path.stat().st_size), None):
+            raise UserError(f"{empty} is empty: get it again")
         digests = {path: records.file_digest(path) for path in inputs.files}
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}; get it again") from error
@@ -170,10 +174,15 @@ def digests_of(inputs: Inputs) -> dict[Path, str]:
     return digests
 
 
-def _articles(raw: Path) -> list[Path]:
+def _articles(raw: Path, prepared: Path) -> list[Path]:
+    """The text files of a folder, but not what was prepared from them, where it lies in it."""
+    if raw.is_file():
+        raise UserError(f"{raw} is a file: give the folder that it lies in by --config.data.raw_dir")
     if not raw.is_dir():
         raise UserError(f"there is no folder {raw}: put text files of articles there, or set --config.data.raw_dir")
-    files = [path for path in article_files(raw) if not _NO_ARTICLES.fullmatch(path.name) and path.name != records.META]
+    made = prepared.resolve()
+    files = [path for path in article_files(raw) if not _NO_ARTICLES.fullmatch(path.name) and path.name != records.META
+             and not path.parent.resolve().is_relative_to(made)]
     if not files:
         raise UserError(f"{raw} holds no text of articles: put text files there, or set --config.data.raw_dir")
     return files

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from jax_mlperf.data import bert_tfrecord, held_out, records
 from jax_mlperf.data.articles import read_articles
-from jax_mlperf.data.bert_files import MLPERF_TFRECORD, Part, Settings
+from jax_mlperf.data.bert_files import MLPERF_TEXT, MLPERF_TFRECORD, Part, Settings
 from jax_mlperf.data.pretraining_examples import Document, Example, ExampleSettings, make_examples
 from jax_mlperf.data.pretraining_store import ShardMeta, write_shard
 from jax_mlperf.data.wordpiece import WordPiece, read_vocabulary, split_words
+from jax_mlperf.errors import UserError
 from jax_mlperf.whole_file import write_whole
 
 TRAIN, EVAL, HELD_OUT = "train", "eval", "held_out"
@@ -58,7 +59,7 @@ def make_shard(job: Job) -> ShardMeta:
     """Writes the training shard of a part; before it, the held-out articles, where there are any.
 
     Raises:
-      UserError: a file cannot be read or is damaged.
+      UserError: a file cannot be read or is damaged, or a published one holds no article.
     """
     if job.settings.source == MLPERF_TFRECORD:
         examples: Iterator[Example] | list[Example] = _records(job)
@@ -68,6 +69,8 @@ def make_shard(job: Job) -> ShardMeta:
         for training, kept_out in _split_files(job.part, job.settings, job.files):
             documents += _encoded(training, wordpiece)
             out += _encoded(kept_out, wordpiece)
+        if job.settings.source == MLPERF_TEXT and not documents:
+            raise UserError(f"{job.part.files[0]} holds no article: get it again")
         if job.files:
             write_whole(job.held_out, json.dumps(out))
         examples = _examples(documents, job)

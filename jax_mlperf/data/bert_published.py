@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jax_mlperf.data import download as fetch
@@ -26,16 +26,22 @@ from jax_mlperf.data.sources import (
 from jax_mlperf.errors import UserError
 
 
+def missing_files(paths: Sequence[Path], data_dir: str | os.PathLike[str], settings: Settings) -> UserError:
+    """The error that says which files are not there, and what to do."""
+    which = f"{paths[0]} is missing" if len(paths) == 1 else f"{len(paths)} files are missing, {paths[0]} first"
+    return UserError(f"{which}: {how_to_get(data_dir, settings)}")
+
+
 def how_to_get(data_dir: str | os.PathLike[str], settings: Settings) -> str:
-    """What to do about files that are missing, in one line."""
+    """What to do about files that are missing or damaged, in one line."""
     raw = raw_folder(data_dir, settings)
     if settings.source == MLPERF_TEXT:
-        return (f"get them with MLCommons' downloader, `bash <(curl -s {BERT_DOWNLOADER}) {BERT_INPUTS}` and the same with "
-                f"{BERT_TEXT}, and put vocab.txt, tf1_ckpt/ and results/ into {raw}")
+        return (f"get the published files with MLCommons' downloader, `bash <(curl -s {BERT_DOWNLOADER}) {BERT_INPUTS}` and the "
+                f"same with {BERT_TEXT}, and put vocab.txt, tf1_ckpt/ and results/ into {raw}")
     if settings.source == MLPERF_TFRECORD:
-        return (f"make them by the reference's create_pretraining_data.py and pick_eval_samples.py, put vocab.txt, tf1_ckpt/, "
-                f"tfrecord/part-NNNNN-of-{PARTS:05d} and tfrecord/{EVAL_10K} into {raw}, or prepare the published text "
-                f"(--config.data.source={MLPERF_TEXT}), which gives the same samples")
+        return (f"make the records by the reference's create_pretraining_data.py and pick_eval_samples.py, put vocab.txt, "
+                f"tf1_ckpt/, tfrecord/part-NNNNN-of-{PARTS:05d} and tfrecord/{EVAL_10K} into {raw}, or prepare the published "
+                f"text (--config.data.source={MLPERF_TEXT}), which gives the same samples")
     return f"put text files of articles, and vocab.txt where none is built (data.vocab_target_size), into {raw}"
 
 
@@ -50,14 +56,14 @@ def say(line: str) -> None:
     print(f"warning: {line}", file=sys.stderr, flush=True)
 
 
-def fetch_from(mirror: str | None, data_dir: str | os.PathLike[str], settings: Settings) -> None:
+def fetch_from(mirror: str, data_dir: str | os.PathLike[str], settings: Settings) -> None:
     """Fetches vocabulary, checkpoint and text from an address that serves the raw folder as it lies here.
 
     Raises:
-      UserError: there is no mirror, or the source is not the published text; or see `download.download`.
+      UserError: the source is not the published text; or see `download.download`.
     """
-    if mirror is None or settings.source != MLPERF_TEXT:
-        raise UserError(how_to_get(data_dir, settings))
+    if settings.source != MLPERF_TEXT:
+        raise UserError(f"--mirror serves {MLPERF_TEXT} only, not {settings.source}: {how_to_get(data_dir, settings)}")
     raw = raw_folder(data_dir, settings)
     for file in (BERT_VOCABULARY, *BERT_CHECKPOINT, BERT_EVALUATION, *map(_text_part, range(PARTS))):
         folder, name = os.path.split(file.name)
@@ -102,9 +108,11 @@ def _records(paths: list[Path]) -> Iterator[Check]:
         try:
             count, corrupt = tfrecord.corrupt_records(path)
         except UserError as error:
-            yield Check(path, "damaged", str(error))
+            yield Check(path, "damaged", str(error).removeprefix(f"{path}: "))
             continue
-        if corrupt:
+        if not count:
+            yield Check(path, "damaged", "no records")
+        elif corrupt:
             yield Check(path, "damaged", f"the CRC of record {corrupt[0]} does not hold ({len(corrupt)} such)")
         elif size != expected:
             yield Check(path, "damaged", f"{size:,} bytes, should be {expected:,}")

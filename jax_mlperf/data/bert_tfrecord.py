@@ -42,7 +42,7 @@ def parse(record: bytes | memoryview, max_sequence_length: int, max_predictions:
         if len(found) != length:
             kind = "floats" if found.dtype == np.float32 else "integers"
             raise ValueError(f"its {name.decode()} are {len(found)} {kind}, should be {length} (data.max_sequence_length "
-                             f"{max_sequence_length}, data.max_predictions {max_predictions})")
+                             f"{max_sequence_length}, data.max_predictions {max_predictions}: those of the records?)")
     ids, mask, segments = (values[name] for name in _TOKENS)
     positions, labels, weights = (values[name] for name in _PREDICTIONS)
     length, predictions = _ones(mask, "input_mask"), _ones(weights, "masked_lm_weights")

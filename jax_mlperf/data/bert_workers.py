@@ -2,7 +2,10 @@
 
 import concurrent.futures
 import multiprocessing
+import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -23,6 +26,7 @@ def in_processes(work: Callable[..., Result], jobs: Sequence[tuple[Any, ...]], w
 
     Raises:
       UserError: of the first job that raises one, the rest being given up; or a process was killed.
+      KeyboardInterrupt: the jobs at work were stopped where they were.
     """
     progress = _Progress(line, len(jobs))
     if workers <= 1 or len(jobs) <= 1:
@@ -32,7 +36,7 @@ def in_processes(work: Callable[..., Result], jobs: Sequence[tuple[Any, ...]], w
         return
     # Not forked: the caller may already run the threads of an accelerator library.
     context = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context)
+    pool = concurrent.futures.ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_begin)
     try:
         waiting = [pool.submit(work, *job) for job in jobs]
         for future in waiting:
@@ -42,8 +46,25 @@ def in_processes(work: Callable[..., Result], jobs: Sequence[tuple[Any, ...]], w
     except BrokenProcessPool as error:
         raise UserError("a process that prepares was killed, most likely for want of memory: run again with fewer --workers; "
                         "finished parts stay") from error
+    except KeyboardInterrupt:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """Leaves Ctrl-C to the parent, and ends the process when the parent was killed: its jobs would never be asked for."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 class _Progress:

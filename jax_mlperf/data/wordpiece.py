@@ -43,20 +43,21 @@ class WordPiece:
 
     Args:
       words: the vocabulary; an entry's place is its id. Entries that open with "##" go on within a word.
+      name: what messages call it.
 
     Raises:
       UserError: one of [PAD], [UNK], [CLS], [SEP], [MASK] is missing, or an entry repeats.
     """
 
-    def __init__(self, words: Sequence[str]):
+    def __init__(self, words: Sequence[str], name: str = "the vocabulary"):
         self.words = list(words)
         self._ids = {word: i for i, word in enumerate(self.words)}
         if len(self._ids) != len(self.words):
             repeated = next(word for i, word in enumerate(self.words) if self._ids[word] != i)
-            raise UserError(f"the vocabulary holds {repeated!r} more than once: each entry may stand in it once")
+            raise UserError(f"{name} holds {repeated!r} more than once: each entry may stand in it once")
         missing = [word for word in SPECIAL_WORDS if word not in self._ids]
         if missing:
-            raise UserError(f"the vocabulary lacks {', '.join(missing)}: BERT needs {', '.join(SPECIAL_WORDS)}; "
+            raise UserError(f"{name} lacks {', '.join(missing)}: BERT needs {', '.join(SPECIAL_WORDS)}; "
                             "take the vocab.txt of an uncased BERT")
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (self._ids[word] for word in SPECIAL_WORDS)
         self._longest = max(map(len, self.words))
@@ -131,7 +132,7 @@ def read_vocabulary(path: Path) -> list[str]:
       UserError: the file cannot be read, is not UTF-8 text, is empty, or has an empty line.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"cannot read the vocabulary {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -35,8 +35,8 @@ def from_state_dict(arrays: Mapping[str, np.ndarray], params: PyTree, source: st
       nested dict of float32 numpy arrays, views of `arrays` where these are float32.
 
     Raises:
-      UserError: the number of layers or of words differs, variables are missing (they are listed), have other shapes, or belong
-        to no part of the model.
+      UserError: the number of layers or of words differs, variables are missing (they are listed), have other shapes or
+        values that are not finite, or belong to no part of the model.
     """
     wanted = tensors(len(params["layers"]))
     naming: Naming = "tf1" if any(name.startswith(("bert/", "cls/")) for name in arrays) else "torch"
@@ -47,7 +47,10 @@ def from_state_dict(arrays: Mapping[str, np.ndarray], params: PyTree, source: st
     found = [arrays[keys[name]] for name in names]
     _check_shapes(wanted, names, found, params, source)
     _check_tied(keys, arrays, source)
-    values = (np.asarray(array).astype(np.float32, copy=False) for array in found)
+    values = [np.asarray(array).astype(np.float32, copy=False) for array in found]
+    if spoilt := [name for name, value in zip(names, values, strict=True) if not np.isfinite(value).all()]:
+        raise UserError(f"{source} holds NaN or infinity in {len(spoilt)} of the {len(names)} variables of this BERT: "
+                        f"{_listed(spoilt)}; give weights that were saved before training went astray")
     return nested((tensor.path, value.T if naming == "torch" and tensor.transposed else value)
                   for tensor, value in zip(wanted, values, strict=True))
 

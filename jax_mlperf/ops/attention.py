@@ -7,7 +7,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from jax_mlperf.ops.dropout import dropout, survivors_scale
+from jax_mlperf.ops.dropout import dropout, scaled_survivors, survivors_scale
 
 Implementation = Literal["auto", "xla", "cudnn"]
 
@@ -68,13 +68,12 @@ def _backward(
     query, key, value, signed, out = residuals
     # Else XLA keeps what is computed from them here, and their float32 values, from the forward pass on.
     signed = jax.lax.optimization_barrier(signed)
-    scale = survivors_scale(rate)
-    dropped = jnp.where(signed > 0, signed * jnp.asarray(scale, signed.dtype), jnp.zeros((), signed.dtype))
+    dropped = jnp.where(signed > 0, scaled_survivors(signed, rate), jnp.zeros((), signed.dtype))
     gradient_value = jnp.einsum("bhts,bhtd->bhsd", dropped, gradient)
     gradient_dropped = jnp.einsum("bhtd,bhsd->bhts", gradient, value).astype(jnp.float32)
     wide = signed.astype(jnp.float32)
     sums = (out.astype(jnp.float32) * gradient.astype(jnp.float32)).sum(axis=-1, keepdims=True)
-    gradient_logits = jnp.abs(wide) * (jnp.where(wide > 0, gradient_dropped * scale, 0.0) - sums)
+    gradient_logits = jnp.abs(wide) * (jnp.where(wide > 0, gradient_dropped * survivors_scale(rate), 0.0) - sums)
     gradient_logits = gradient_logits.astype(query.dtype)
     gradient_query = jnp.einsum("bhts,bhsd->bhtd", gradient_logits, key)
     return gradient_query, jnp.einsum("bhts,bhtd->bhsd", gradient_logits, query), gradient_value, None, None

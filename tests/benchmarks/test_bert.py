@@ -43,7 +43,7 @@ def test_the_closed_benchmark_needs_no_data_to_be_described(tmp_path):
 
 @pytest.mark.parametrize(("batch", "first", "last"), [(8192, 28, 577), (256, 586, 13_477), (16_384, 20, 596)])
 def test_evaluation_points_of_recipes(batch, first, last):
-    made = closed(reference=f"bert:batch={batch}")
+    made = closed("division=open", "model.num_layers=1", reference=f"bert:batch={batch}")
     assert made.next_eval_step(0) == first and made.max_steps() == last
     assert made.epoch_num(first) == first * batch and made.elapsed(first) == f"{first * batch:,} samples"
 
@@ -80,6 +80,13 @@ def test_a_batch_holds_so_many_sequences_whatever_rows_they_lie_in(data_dir):
     assert packed.samples_in(packed.batch_specs[0]) == unpacked.samples_in(unpacked.batch_specs[0]) == 24
     assert packed.steps_per_epoch == unpacked.steps_per_epoch == packed.train_samples / 24
     assert packed.epoch_num(7) == 7 * 24, "an epoch of the log is a sequence"
+
+
+def test_longer_sequences_than_expected_need_no_more_microbatches_than_their_rows(data_dir):
+    """Rows of a number without divisors would be computed one by one."""
+    benchmark, _ = build(data_dir, "data.expected.sequences_per_row=24", "microbatch_per_device=5")
+    (rows,) = {spec["input_ids"].shape[0] for spec in benchmark.batch_specs}
+    assert rows > 5 and benchmark.accumulation_steps == -(-rows // 5)
 
 
 @pytest.mark.slow

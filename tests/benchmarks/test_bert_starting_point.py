@@ -13,7 +13,7 @@ from jax_mlperf.benchmark import TrainState
 from jax_mlperf.benchmarks.bert_starting_point import read_weights, weights_present
 from jax_mlperf.checkpoint import Checkpoints, RunRecord
 from jax_mlperf.errors import UserError
-from jax_mlperf.lamb import lamb
+from jax_mlperf.lamb import LambState
 from jax_mlperf.models.bert_weights import to_state_dict
 from jax_mlperf.models.tf_checkpoint import write_checkpoint
 from jax_mlperf.state_dict import write_safetensors
@@ -32,6 +32,7 @@ def test_files_in_both_namings(tmp_path):
             assert_same(read_weights(path, SHAPES), PARAMS)
 
 
+@pytest.mark.slow  # TensorFlow's import
 def test_a_tf1_checkpoint(tmp_path):
     prefix = tmp_path / "model.ckpt-28252"
     assert not weights_present(prefix)
@@ -49,8 +50,8 @@ def trained(tmp_path_factory):
     (folder / "config.json").write_text(json.dumps({"config": {"benchmark": "bert", "model": {"num_layers": 2}}}))
     (folder / "run_0" / "checkpoints").mkdir(parents=True)
     for run, step in ((1, 5), (1, 9), (2, 3)):
-        params = jax.tree.map(jnp.asarray, random_params(TINY, 10 * run + step))
-        state = TrainState(jnp.int32(step), params, {}, lamb(lambda step: 1.0, 0.9, 0.9, 1e-6, 0.0, 1.0).init(params), jnp.zeros(2, jnp.uint32))
+        params, other = (jax.tree.map(jnp.asarray, random_params(TINY, 10 * run + step + more)) for more in (0, 100))
+        state = TrainState(jnp.int32(step), params, {}, LambState(jnp.int32(step), other, other), jnp.zeros(2, jnp.uint32))
         checkpoints = Checkpoints(folder / f"run_{run}" / "checkpoints", keep=2)
         checkpoints.save(step, state, RunRecord(seed=run))
         checkpoints.close()
@@ -108,5 +109,10 @@ def test_what_is_not_there_or_no_weights_is_refused(tmp_path):
     with pytest.raises(UserError, match="is no work folder: it has no config.json"):
         read_weights(tmp_path, SHAPES)
     (tmp_path / "w.safetensors").write_bytes(b"\xff" * 64)
+    with pytest.raises(UserError, match=r"is no work folder, but holds weights: give .*w\.safetensors$"):
+        read_weights(tmp_path, SHAPES)
+    (tmp_path / "model.ckpt-28252.index").touch()
+    with pytest.raises(UserError, match=r"is no work folder, but holds weights: give .*model\.ckpt-28252$"):
+        read_weights(tmp_path, SHAPES)
     with pytest.raises(UserError, match="w.safetensors cannot be read as safetensors"):
         read_weights(tmp_path / "w.safetensors", SHAPES)

@@ -185,12 +185,16 @@ def test_other_text_is_cut_in_parts_of_about_the_same_size(tmp_path, monkeypatch
 
 def test_mistakes(tmp_path, capsys):
     raw = tmp_path / "bert"
-    with pytest.raises(UserError, match=r"502 files are missing, .*vocab\.txt first: get them with MLCommons' downloader, `bash"):
+    with pytest.raises(UserError, match=r"502 files are missing, .*vocab\.txt first: get the published files with "
+                                         r"MLCommons' downloader, `bash"):
         bert.prepare(tmp_path, SETTINGS)
-    with pytest.raises(UserError, match=r"bert-input-files\.uri` and the same with .*put vocab\.txt, tf1_ckpt/ and results/ into"):
+    with pytest.raises(UserError, match=r"504 files are missing, .*vocab\.txt first: .*bert-input-files\.uri` and the same with .*put "
+                                         r"vocab\.txt, tf1_ckpt/ and results/ into"):
         bert.download(tmp_path, SETTINGS)
     with pytest.raises(UserError, match=r"create_pretraining_data\.py and pick_eval_samples\.py, put vocab\.txt"):
         bert.download(tmp_path, dataclasses.replace(SETTINGS, source="mlperf_tfrecord"))
+    with pytest.raises(UserError, match="--mirror serves mlperf_text only, not mlperf_tfrecord: make the records by"):
+        bert.download(tmp_path, dataclasses.replace(SETTINGS, source="mlperf_tfrecord"), mirror="http://x")
     assert bert.required_files(tmp_path, TEXT) == [(raw, False)]
     with pytest.raises(UserError, match=r"there is no folder .*bert: put text files of articles there"):
         bert.prepare(tmp_path, TEXT)
@@ -212,7 +216,7 @@ def test_mistakes(tmp_path, capsys):
     with pytest.raises(UserError, match="part-00002-of-00003 has the same content as .*part-00000-of-00003: training on copies"):
         bert.prepare(tmp_path, SETTINGS)
     write_articles(raw / "results" / "part-00000-of-00500", articles(0, 1))
-    with pytest.raises(UserError, match="holds parts of sets of 00003 and of 00500: keep one set"):
+    with pytest.raises(UserError, match="holds parts of a set of 3 and of one of 500: keep one set"):
         bert.prepare(tmp_path, SETTINGS)
     for name in PARTS:
         (raw / "results" / name).unlink()
@@ -222,9 +226,24 @@ def test_mistakes(tmp_path, capsys):
     (tmp_path / "prepared").unlink()
     capsys.readouterr()
     bert.prepare(tmp_path, SETTINGS)
-    assert "leave a gap of 499 of 500: early parts hold longer articles" in capsys.readouterr().err
+    warning = capsys.readouterr().err
+    assert "1 of 500 parts are there (part-00001-of-00500 is not) and leave a gap of 499: early parts hold longer" in warning
+    write_articles(raw / "results" / "part-00001-of-00500", [[]])  # lines, but no text
+    with pytest.raises(UserError, match="part-00001-of-00500 holds no article: get it again"):
+        bert.prepare(tmp_path, SETTINGS)
+    (raw / "results" / "part-00001-of-00500").write_text("")
+    with pytest.raises(UserError, match="part-00001-of-00500 is empty: get it again"):
+        bert.prepare(tmp_path, SETTINGS)
+    (raw / "results" / "part-00001-of-00500").unlink()
+    (raw / "results" / "eval.txt").write_text("\n")
+    with pytest.raises(UserError, match=r"results/eval\.txt gives no evaluation samples: get it again"):
+        bert.prepare(tmp_path, SETTINGS)
+    (raw / "results" / "eval.txt").unlink()
+    with pytest.raises(UserError, match=r"^[^,]*results/eval\.txt is missing: get the published files with MLCommons'"):
+        bert.prepare(tmp_path, SETTINGS)
+    write_articles(raw / "results" / "eval.txt", articles(50, 4))
     (raw / "vocab.txt").write_text("the\n")
-    with pytest.raises(UserError, match=r"the vocabulary lacks \[PAD\]"):
+    with pytest.raises(UserError, match=r"the vocabulary .*vocab\.txt lacks \[PAD\]"):
         bert.prepare(tmp_path, SETTINGS)
     (raw / "vocab.txt").write_text("\n".join([*SPECIAL_WORDS, *map(str, range(65_536))]))
     with pytest.raises(UserError, match=r"vocab\.txt has 65,541 entries, samples can hold 65,536: take a smaller one"):
@@ -240,8 +259,24 @@ def test_text_too_short_to_hold_articles_out(tmp_path):
 
 def test_a_choice_of_parts_comes_from_the_whole_range():
     def problem(*numbers):
-        return bert_files.one_sided(tuple(bert_files.Part(f"part-{number:05d}-of-00500", ()) for number in numbers))
+        return bert_files.left_out(tuple(bert_files.Part(f"part-{number:05d}-of-00500", ()) for number in numbers))
 
-    assert problem(*range(500)) == problem(*range(0, 500, 25)) == problem(*range(3, 500, 100)) == ""
-    assert "gap of 450 of 500" in problem(*range(50)) and "gap of 400" in problem(*range(400, 500))
-    assert bert_files.one_sided((bert_files.Part("part-00000", ()),)) == ""
+    assert problem(*range(500)) == ""
+    assert problem(*range(0, 500, 25)) == "20 of 500 parts are there (part-00001-of-00500 is not): the closed division needs all"
+    assert problem(*range(499)) == "499 of 500 parts are there (part-00499-of-00500 is not): the closed division needs all"
+    assert "gap" not in problem(*range(3, 500, 100))
+    assert "gap of 450: " in problem(*range(50)) and "gap of 400: " in problem(*range(400, 500))
+    assert bert_files.left_out((bert_files.Part("part-00000", ()),)) == ""
+
+
+def test_what_was_prepared_is_no_text(tmp_path):
+    """The raw folder may be the data folder itself, and hold a link to itself."""
+    for number in range(2):
+        write_articles(tmp_path / f"file_{number}", articles(5 * number, 5))
+    (tmp_path / "loop").symlink_to(tmp_path)
+    settings = dataclasses.replace(TEXT, raw_dir=str(tmp_path))
+    folder = bert.prepare(tmp_path, settings)
+    first = stamps(folder)
+    assert bert.prepare(tmp_path, settings) == folder and stamps(folder) == first
+    with pytest.raises(UserError, match=r"file_1 is a file: give the folder that it lies in by --config\.data\.raw_dir"):
+        bert.prepare(tmp_path, dataclasses.replace(TEXT, raw_dir=str(tmp_path / "file_1")))

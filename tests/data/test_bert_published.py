@@ -62,6 +62,11 @@ def test_records_are_read_by_verify(tmp_path, monkeypatch):
     assert checks["vocab.txt"].state == "missing" and "tfrecord" not in checks
     monkeypatch.setattr(bert_published, "PARTS", 3)  # all parts there: held against the published sum
     assert bert.verify(tmp_path, settings)[-1].detail == "171 bytes in all parts, should be 391,434,110,129"
+    (raw / names[3]).write_bytes(b"")
+    (raw / names[1]).write_bytes((raw / names[1]).read_bytes()[:-3])
+    again = {check.path.name: check.detail for check in bert.verify(tmp_path, settings)}
+    assert (again[names[1]], again[names[3]]) == (
+        "the file ends within record 1, after 54 bytes: copy the file again", "no records")
 
 
 @pytest.mark.slow  # starts processes

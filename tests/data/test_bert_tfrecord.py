@@ -35,7 +35,8 @@ def altered(name, changes, length=SLOTS):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"input_ids": [1] * 32}, r"its input_ids are 32 integers, should be 64 \(data.max_sequence_length 64, data.max_predictions 10\)"),
+    ({"input_ids": [1] * 32}, r"its input_ids are 32 integers, should be 64 \(data.max_sequence_length 64, data.max_predictions 10: "
+                              r"those of the records\?\)"),
     ({"masked_lm_weights": [1.0] * 20}, "its masked_lm_weights are 20 floats, should be 10"),
     ({"next_sentence_labels": [0, 1]}, "its next_sentence_labels are 2 integers, should be 1"),
     ({"masked_lm_weights": [1] * 10}, "its masked_lm_weights are 0 floats, should be 10"),  # integers in their place

@@ -2,6 +2,11 @@
 
 import operator
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -26,3 +31,30 @@ def test_processes():
         list(in_processes(operator.floordiv, [(1, 1), (1, 0)], 2, "{} of {}"))
     with pytest.raises(UserError, match="was killed, most likely for want of memory: run again with fewer --workers"):
         list(in_processes(os._exit, [(1,), (1,)], 2, "{} of {}"))
+
+
+@pytest.mark.slow  # starts processes
+def test_processes_end_with_their_parent_and_on_ctrl_c():
+    """None goes on alone after kill -9; Ctrl-C stops the jobs at work."""
+    jobs = [*(["__import__('os').getpid()"] * 4), *(["__import__('time').sleep(60)"] * 2)]
+    code = ("from jax_mlperf.data.bert_workers import in_processes\n"
+            f"jobs = in_processes(eval, {[(job,) for job in jobs]}, 2, '')\n"
+            "print(*{next(jobs) for _ in range(4)}, flush=True)\n"
+            "next(jobs)\n")
+    for sent in (signal.SIGKILL, signal.SIGINT):
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            workers = list(map(int, process.stdout.readline().split()))
+            assert workers and all(map(alive, workers))
+            process.send_signal(sent)
+            assert process.wait(30) != 0
+        deadline = time.monotonic() + 20
+        while any(map(alive, workers)):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def alive(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -13,7 +13,7 @@ def test_a_window_is_whole_batches():
     assert window_batches(1000, 64) == 15
 
 
-@pytest.mark.parametrize("batch_size", [448, 4096])
+@pytest.mark.parametrize("batch_size", [448, pytest.param(4096, marks=pytest.mark.slow)])
 def test_lengths_of_the_published_histogram(batch_size):
     """At least 98 % of the slots filled, 1.98 sequences a row, and batches of exactly so many sequences in the rows foretold."""
     lengths = lengths_of_the_spec(window_batches(10**8, batch_size) * batch_size, seed=1)

@@ -51,6 +51,7 @@ def test_half_precision_becomes_float32():
     (lambda state: state.pop(QUERY), f"^FILE lacks 1 of the 46 variables of this BERT: {QUERY}$"),
     (lambda state: [state.pop(name) for name in list(state) if name.startswith("cls")],
      r"lacks 7 of the 46 .*: cls.predictions.bias, cls.predictions.transform.dense.weight, .*, and 2 more$"),
+    (lambda state: state.update({QUERY: np.full((8, 8), np.nan)}), f"^FILE holds NaN or infinity in 1 of the 46 .*: {QUERY}; give"),
     (lambda state: state.clear(), "lacks 46 of the 46 .* and 41 more$"),
     (lambda state: state.update({WORDS: np.zeros((13, 8))}), "^FILE has a vocabulary of 13 entries, this model one of 11: "),
     (lambda state: state.update({QUERY: np.zeros((8, 9)), WORDS: np.zeros((11, 9))}),

@@ -10,6 +10,7 @@ from jax_mlperf.errors import UserError
 from jax_mlperf.models.bert_weights import from_state_dict, to_state_dict
 from jax_mlperf.models.tf_checkpoint import read_checkpoint, write_checkpoint
 
+pytestmark = pytest.mark.slow  # TensorFlow's import
 PARAMS = random_params(TINY)
 
 

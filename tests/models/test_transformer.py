@@ -87,6 +87,7 @@ def test_parameters_of_each_part():
     assert size("decoder_layers", "decoder_norm") == 100_732_928
 
 
+@pytest.mark.slow
 def test_initial_values():
     model = build(vocab_size=2000, d_model=64, ffn_dim=256, num_layers=1)
     embedding = model.embedding[...]

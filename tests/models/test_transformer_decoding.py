@@ -65,6 +65,7 @@ def run(model):
     return nnx.jit(partial(translate, max_length=LENGTH))
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_tokens(model, sources, run):
     """The score of every result, computed again by teacher forcing."""
     result = run(model, sources)
