@@ -6,7 +6,8 @@ Recipe: 448 sequences a step, the reference's (2.41 M samples on average). Varia
   :batch=N         a published recipe of another batch size that reached 0.72: N of 256, 448, 768, 1024, 1536, 3072, 4096, 4608,
                    6144, 6912, 8192, 8704, 12288, 13056, 16384; closed division too
   :wikitext_start  real text (any folder by --config.data.raw_dir=FOLDER), a small model from random weights: a starting point
-  :wikitext        the benchmark in small: LAMB from --config.model.initial_weights=WORKDIR of :wikitext_start
+  :wikitext        the benchmark in small: LAMB from where :wikitext_start has ended (its default work folder, or another by
+                   --config.model.initial_weights=WORKDIR)
   :tiny            articles that the program generates; two CPU cores, about a minute to 0.6
 """
 
@@ -124,7 +125,7 @@ _VARIANTS = {
         "max_epochs": 100.0,
         "compute_dtype": "float32",
         "microbatch_per_device": 0,
-        "model": _SMALL_MODEL,
+        "model": {**_SMALL_MODEL, "initial_weights": "results/bert-wikitext_start"},
         "data": {"source": "text", "vocab_target_size": 256, "eval_articles": 12, "eval_samples": 1000, **_SMALL_DATA},
         "optimizer": {"base_learning_rate": 0.01, "training_steps": 2400, "warmup_steps": 50},
         "evaluation": {"every_samples": 9600},

@@ -70,10 +70,15 @@ class Topology:
 
 
 class DataFile(NamedTuple):
-    """A file or folder that a benchmark reads."""
+    """A file or folder that a benchmark reads.
+
+    Attributes:
+      remedy: what to do where it is missing, for the message; "" where `data prepare` makes it.
+    """
 
     path: Path
     present: bool
+    remedy: str = ""
 
 
 class LogEntry(NamedTuple):

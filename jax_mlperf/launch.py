@@ -99,11 +99,14 @@ def _run(config: ConfigDict, flags: argparse.Namespace, workdir: Path, overrides
     cluster.barrier("data")
     topology = Topology(mesh.size, jax.process_index(), jax.process_count(), mesh)
     benchmark = benchmarks.create(config, topology, flags.data_dir)
-    missing = [str(file.path) for file in benchmark.data_files() if not file.present]
-    if missing:
+    missing = [file for file in benchmark.data_files() if not file.present]
+    unprepared = [str(file.path) for file in missing if not file.remedy]
+    if unprepared:
         command = " ".join([f"python -m jax_mlperf data prepare --config={flags.config} --data_dir={flags.data_dir}",
                             *(f"--config.{override}" for override in overrides)])
-        raise UserError(f"missing data: {', '.join(missing)}; make it with: {command}")
+        raise UserError(f"missing data: {', '.join(unprepared)}; make it with: {command}")
+    if missing:
+        raise UserError(f"{missing[0].path} is missing: {missing[0].remedy}")
     cluster.assert_same(benchmark.data_fingerprint(), "the prepared data")
     results = train(benchmark, mesh, workdir, resume=not flags.fresh)
     if cluster.is_primary():

@@ -122,7 +122,7 @@ def check_shapes(benchmark: Benchmark, mesh: Mesh) -> None:
                 check_batch_divides(leaf.shape[0], mesh.size, "a global batch of")
     for leaf in jax.tree.leaves(benchmark.eval_batch_spec):
         if leaf.ndim:
-            check_batch_divides(leaf.shape[0], mesh.size, "an evaluation batch of")
+            check_batch_divides(leaf.shape[0], mesh.size, "an evaluation batch (config.evaluation.batch_size) of")
 
 
 def state_target(benchmark: Benchmark, mesh: Mesh) -> TrainState:

@@ -17,7 +17,7 @@ from input_pipelines.pretraining import PretrainingData
 from jax_mlperf.benchmark import DataFile, LogEntry, Quality, Topology, TrainState
 from jax_mlperf.benchmarks.bert_batches import batch_spec, expected_rows, packed_rows, rows_multiple
 from jax_mlperf.benchmarks.bert_checks import check_config
-from jax_mlperf.benchmarks.bert_data import check_whole, settings
+from jax_mlperf.benchmarks.bert_data import check_whole, prepare_command, settings
 from jax_mlperf.benchmarks.bert_rules import eval_interval, hyperparameters
 from jax_mlperf.benchmarks.bert_starting_point import read_weights, weights_present
 from jax_mlperf.benchmarks.prepared import PreparedBenchmark
@@ -38,6 +38,8 @@ from jax_mlperf.types import PyTree
 _LOSS_EPSILON = 1e-5
 # Source files of one folder that are listed one by one.
 _LISTED = 8
+_NO_WEIGHTS = ("config.model.initial_weights takes a TF1 checkpoint (the path without .index), a .safetensors or .npz file, or a "
+               "work folder of bert; `python -m jax_mlperf data download bert` says how the published checkpoint is got")
 _OPTIMIZERS = {"lamb": lamb, "adamw": adamw}
 
 
@@ -122,7 +124,11 @@ class BertBenchmark(PreparedBenchmark):
     def data_files(self) -> list[DataFile]:
         """The record that `prepare` writes last, and the weights to start from."""
         weights = self._initial_weights
-        return super().data_files() + ([DataFile(weights, weights_present(weights))] if weights else [])
+        return super().data_files() + ([DataFile(weights, weights_present(weights), _NO_WEIGHTS)] if weights else [])
+
+    def prepare_command(self) -> str:
+        """With what the config has changed of its variant's data."""
+        return prepare_command(self.config, self.data_dir)
 
     def source_files(self) -> list[DataFile]:
         """The text or records, all parts of a folder as one entry."""

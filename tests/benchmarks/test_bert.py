@@ -1,5 +1,7 @@
 """The BERT benchmark: evaluation points, log, packed rows against rows of one sequence, devices, starting point, refusals."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -131,3 +133,11 @@ def test_devices_shards_and_microbatches_train_alike(data_dir, one_device, devic
         reduced = sum(leaf.size * 4 for leaf in jax.tree.leaves(state_target(benchmark, mesh).params))
         assert {collective.kind for collective in found} == {"all-reduce"}
         assert sum(collective.bytes * collective.count for collective in found) <= reduced + 8, "the loss and its weight"
+
+
+def test_missing_weights_are_told_from_missing_data(tmp_path):
+    made = benchmarks.create(load_config("bert", ["data.raw_dir=/texts"]), Topology(1), tmp_path)
+    prepared, weights = made.data_files()
+    assert not prepared.present and prepared.remedy == ""
+    assert weights.path == Path("/texts/tf1_ckpt/model.ckpt-28252") and "the path without .index" in weights.remedy
+    assert made.prepare_command().endswith(f"prepare bert --data_dir={tmp_path} --config.data.raw_dir=/texts")

@@ -44,6 +44,7 @@ def closed_logs(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("reference", "ruleset"), [("transformer", "0.7.0"), ("resnet50", "4.0.0"), ("resnet50", "2.1.0"),
                                                     ("resnet50:sgd", "4.0.0"), ("resnet50:sgd", "2.1.0")])
 def test_the_closed_log_passes(closed_logs, reference, ruleset):
@@ -54,6 +55,7 @@ COMMON = ["cache_clear", "init_start", "submission_org", "global_batch_size", "t
           "init_stop", "run_start", "run_stop"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("reference", "ruleset", "key"), [
     *[("transformer", "0.7.0", key) for key in [*COMMON, "opt_adam_epsilon", "max_sequence_length"]],
     *[("resnet50", "4.0.0", key) for key in ["gradient_accumulation_steps", "lars_opt_weight_decay", "lars_epsilon", "lars_opt_momentum"]],
@@ -66,6 +68,7 @@ def test_the_checker_misses_every_line_that_is_left_out(closed_logs, tmp_path, r
     assert not passes(tmp_path / "result_0.txt", ruleset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after", "verdict"), [
     ('"lars_opt_weight_decay", "value": 5e-05', '"lars_opt_weight_decay", "value": 3e-05', False),
     ('"lars_opt_weight_decay", "value": 5e-05', '"lars_opt_weight_decay", "value": 2.5e-05', True),

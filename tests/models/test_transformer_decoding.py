@@ -15,6 +15,8 @@ from jax_mlperf.ops.beam_search import length_norm
 
 VOCAB, LENGTH = 23, 9
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model() -> Transformer:
@@ -45,7 +47,6 @@ def teacher_forced(model, sources, targets):
     )  # fmt: skip
 
 
-@pytest.mark.slow
 def test_steps_equal_teacher_forcing(model, sources):
     """With 3 beams that carry different sentences: every beam's past is its own."""
     beams = 3
@@ -65,7 +66,6 @@ def run(model):
     return nnx.jit(partial(translate, max_length=LENGTH))
 
 
-@pytest.mark.slow
 def test_scores_are_those_of_the_tokens(model, sources, run):
     """The score of every result, computed again by teacher forcing."""
     result = run(model, sources)
