@@ -22,6 +22,7 @@ from jax_mlperf.benchmarks.bert_rules import eval_interval, hyperparameters
 from jax_mlperf.benchmarks.bert_starting_point import read_weights, weights_present
 from jax_mlperf.benchmarks.prepared import PreparedBenchmark
 from jax_mlperf.data import bert as preparation
+from jax_mlperf.data.bert_files import MLPERF_TEXT, MLPERF_TFRECORD
 from jax_mlperf.errors import UserError
 from jax_mlperf.flops import count_flops
 from jax_mlperf.lamb import adamw, lamb
@@ -39,7 +40,7 @@ _LOSS_EPSILON = 1e-5
 # Source files of one folder that are listed one by one.
 _LISTED = 8
 _NO_WEIGHTS = ("config.model.initial_weights takes a TF1 checkpoint (the path without .index), a .safetensors or .npz file, or a "
-               "work folder of bert; `python -m jax_mlperf data download bert` says how the published checkpoint is got")
+               "work folder of bert, as :wikitext that of :wikitext_start; `python -m jax_mlperf data download bert` says how the published checkpoint is got")
 _OPTIMIZERS = {"lamb": lamb, "adamw": adamw}
 
 
@@ -114,12 +115,13 @@ class BertBenchmark(PreparedBenchmark):
 
     @property
     def _initial_weights(self) -> Path | None:
-        """What the config names: as it stands, or in the raw data folder."""
+        """What the config names: as it stands, or in the raw data folder, where the published checkpoint belongs."""
         if not self.config.model.initial_weights:
             return None
         path = Path(self.config.model.initial_weights)
         below = preparation.raw_folder(self.data_dir, self.settings(self.config)) / path
-        return path if weights_present(path) else below
+        published = self.config.data.source in (MLPERF_TEXT, MLPERF_TFRECORD)
+        return below if not weights_present(path) and (published or weights_present(below)) else path
 
     def data_files(self) -> list[DataFile]:
         """The record that `prepare` writes last, and the weights to start from."""

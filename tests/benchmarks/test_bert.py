@@ -140,4 +140,6 @@ def test_missing_weights_are_told_from_missing_data(tmp_path):
     prepared, weights = made.data_files()
     assert not prepared.present and prepared.remedy == ""
     assert weights.path == Path("/texts/tf1_ckpt/model.ckpt-28252") and "the path without .index" in weights.remedy
+    own = benchmarks.create(load_config("bert", ["data.source=text", "division=open"]), Topology(1), tmp_path)
+    assert own.data_files()[1].path == Path("tf1_ckpt/model.ckpt-28252"), "not below the user's text, where nothing of it is"
     assert made.prepare_command().endswith(f"prepare bert --data_dir={tmp_path} --config.data.raw_dir=/texts")
