@@ -40,7 +40,8 @@ _LOSS_EPSILON = 1e-5
 # Source files of one folder that are listed one by one.
 _LISTED = 8
 _NO_WEIGHTS = ("config.model.initial_weights takes a TF1 checkpoint (the path without .index), a .safetensors or .npz file, or a "
-               "work folder of bert, as :wikitext that of :wikitext_start; `python -m jax_mlperf data download bert` says how the published checkpoint is got")
+               "work folder of bert, as :wikitext that of :wikitext_start; `python -m jax_mlperf data download bert` says how "
+               "the published checkpoint is got")
 _OPTIMIZERS = {"lamb": lamb, "adamw": adamw}
 
 
