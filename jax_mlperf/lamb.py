@@ -2,29 +2,16 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from jax_mlperf.optim import MomentsState, zero_moments
 from jax_mlperf.types import PyTree
 
 # (rate, adaptive step [...], parameter [...]) -> change of the parameter [...]; for parameters that decay.
 _Rule = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
-
-
-class LambState(NamedTuple):
-    """State of `lamb` and `adamw`.
-
-    Attributes:
-      updates_made: int32 [].
-      mean, variance: the moments, float32 arrays of the parameters' shapes.
-    """
-
-    updates_made: jax.Array
-    mean: PyTree
-    variance: PyTree
 
 
 def lamb(schedule: optax.Schedule, b1: float, b2: float, eps: float, weight_decay: float,
@@ -72,7 +59,7 @@ def adamw(schedule: optax.Schedule, b1: float, b2: float, eps: float, weight_dec
 
 def _with_moments(schedule: optax.Schedule, b1: float, b2: float, eps: float, clip_norm: float,
                   decayed: _Rule) -> optax.GradientTransformation:
-    def update(updates: PyTree, state: LambState, params: PyTree | None = None) -> tuple[PyTree, LambState]:
+    def update(updates: PyTree, state: MomentsState, params: PyTree | None = None) -> tuple[PyTree, MomentsState]:
         count = (state.updates_made + 1).astype(jnp.float32)
         rate = jnp.asarray(schedule(state.updates_made), jnp.float32)
         mean_scale, variance_scale = 1 / _bias(b1, count), 1 / _bias(b2, count)
@@ -87,13 +74,9 @@ def _with_moments(schedule: optax.Schedule, b1: float, b2: float, eps: float, cl
 
         triples = jax.tree.map(one, updates, state.mean, state.variance, params)
         change, mean, variance = jax.tree.transpose(jax.tree.structure(updates), jax.tree.structure((0, 0, 0)), triples)
-        return change, LambState(state.updates_made + 1, mean, variance)
+        return change, MomentsState(state.updates_made + 1, mean, variance)
 
-    def init(params: PyTree) -> LambState:
-        mean, variance = (jax.tree.map(jnp.zeros_like, params) for _ in range(2))
-        return LambState(jnp.zeros((), jnp.int32), mean, variance)
-
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformation(zero_moments, update)
 
 
 def _bias(decay: float, count: jax.Array) -> jax.Array:

@@ -24,8 +24,8 @@ class MomentumState(NamedTuple):
     momentum: PyTree
 
 
-class LazyAdamState(NamedTuple):
-    """State of `lazy_adam`.
+class MomentsState(NamedTuple):
+    """State of `lazy_adam`, and of `lamb.lamb` and `lamb.adamw`.
 
     Attributes:
       updates_made: int32 [].
@@ -68,7 +68,7 @@ def lazy_adam(schedule: optax.Schedule, b1: float, b2: float, eps: float,
       b1, b2, eps: as Adam's.
       tables: names of the parameters [rows, ...] that are updated by rows; all others are dense.
     """
-    def update(updates: PyTree, state: LazyAdamState, params: PyTree | None = None) -> tuple[PyTree, LazyAdamState]:
+    def update(updates: PyTree, state: MomentsState, params: PyTree | None = None) -> tuple[PyTree, MomentsState]:
         count = (state.updates_made + 1).astype(jnp.float32)
         rate = schedule(state.updates_made) * jnp.sqrt(1 - b2**count) / (1 - b1**count)
 
@@ -83,13 +83,9 @@ def lazy_adam(schedule: optax.Schedule, b1: float, b2: float, eps: float,
 
         triples = jax.tree_util.tree_map_with_path(one, updates, state.mean, state.variance)
         change, mean, variance = jax.tree.transpose(jax.tree.structure(updates), jax.tree.structure((0, 0, 0)), triples)
-        return change, LazyAdamState(state.updates_made + 1, mean, variance)
+        return change, MomentsState(state.updates_made + 1, mean, variance)
 
-    def init(params: PyTree) -> LazyAdamState:
-        mean, variance = (jax.tree.map(jnp.zeros_like, params) for _ in range(2))
-        return LazyAdamState(jnp.zeros((), jnp.int32), mean, variance)
-
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformation(zero_moments, update)
 
 
 def adagrad(schedule: optax.Schedule) -> optax.GradientTransformation:
@@ -178,6 +174,12 @@ def decay_mask(params: PyTree, decayed: Decayed) -> PyTree:
     if decayed not in rules:
         raise ValueError(f"decayed {decayed!r} is unknown; there are: {', '.join(rules)}")
     return jax.tree_util.tree_map_with_path(rules[decayed], params)
+
+
+def zero_moments(params: PyTree) -> MomentsState:
+    """The state before the first update."""
+    mean, variance = (jax.tree.map(jnp.zeros_like, params) for _ in range(2))
+    return MomentsState(jnp.zeros((), jnp.int32), mean, variance)
 
 
 def _zero_momentum(params: PyTree) -> MomentumState:

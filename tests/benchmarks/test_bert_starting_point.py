@@ -13,9 +13,9 @@ from jax_mlperf.benchmark import TrainState
 from jax_mlperf.benchmarks.bert_starting_point import read_weights, weights_present
 from jax_mlperf.checkpoint import Checkpoints, RunRecord
 from jax_mlperf.errors import UserError
-from jax_mlperf.lamb import LambState
 from jax_mlperf.models.bert_weights import to_state_dict
 from jax_mlperf.models.tf_checkpoint import write_checkpoint
+from jax_mlperf.optim import MomentsState
 from jax_mlperf.state_dict import write_safetensors
 
 PARAMS, SHAPES = random_params(TINY), shapes(**TINY)
@@ -51,7 +51,7 @@ def trained(tmp_path_factory):
     (folder / "run_0" / "checkpoints").mkdir(parents=True)
     for run, step in ((1, 5), (1, 9), (2, 3)):
         params, other = (jax.tree.map(jnp.asarray, random_params(TINY, 10 * run + step + more)) for more in (0, 100))
-        state = TrainState(jnp.int32(step), params, {}, LambState(jnp.int32(step), other, other), jnp.zeros(2, jnp.uint32))
+        state = TrainState(jnp.int32(step), params, {}, MomentsState(jnp.int32(step), other, other), jnp.zeros(2, jnp.uint32))
         checkpoints = Checkpoints(folder / f"run_{run}" / "checkpoints", keep=2)
         checkpoints.save(step, state, RunRecord(seed=run))
         checkpoints.close()
